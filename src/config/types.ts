@@ -1,0 +1,100 @@
+// What the router is told, after flags, environment and files have been read, checked and given their defaults.
+// Rooms take the part that concerns them; none of them reads an option by its flag's name.
+
+/** One engine as configured. */
+export interface EndpointSpec {
+  /** Origin with an optional path prefix, no trailing slash: `http://10.0.0.1:8000`. */
+  readonly url: string;
+  /** Models it serves; `null` asks the engine's `/v1/models`. */
+  readonly models: readonly string[] | null;
+  /** Pool label (`--static-model-labels`), used by the prefill/decode policies. */
+  readonly label: string | null;
+  /** What kind of request an inference health check sends (`--static-model-types`). */
+  readonly modelType: ModelType | null;
+}
+
+export const modelTypes = [
+  "chat",
+  "completion",
+  "embeddings",
+  "rerank",
+  "score",
+  "transcription",
+  "vision",
+  "messages",
+] as const;
+export type ModelType = (typeof modelTypes)[number];
+
+export const policyNames = ["roundrobin", "random", "leastload", "session"] as const;
+export type PolicyName = (typeof policyNames)[number];
+
+/** The part that a running router can be given anew: read from the dynamic file, else from the flags. */
+export interface DynamicConfig {
+  readonly endpoints: readonly EndpointSpec[];
+  /** Alias -> model. */
+  readonly aliases: ReadonlyMap<string, string>;
+  /** Dummy inference requests as health checks (`--static-backend-health-checks`). */
+  readonly inferenceHealthChecks: { readonly intervalMs: number; readonly timeoutMs: number } | null;
+  readonly policy: PolicyName;
+  /** Header (case-insensitive) or top-level JSON field that names the session; `null` means the defaults. */
+  readonly sessionKey: string | null;
+}
+
+/** Everything else needs a restart. Durations in milliseconds, 0 = off where that is said. */
+export interface RouterConfig {
+  readonly host: string;
+  readonly port: number;
+  /** Prefix under which all paths are served, without trailing slash; "" = none. */
+  readonly rootPath: string;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
+  readonly engineTls: { readonly caFile: string | null; readonly insecureSkipVerify: boolean };
+  readonly timeouts: {
+    readonly connectMs: number;
+    /** From the request's last byte to the first event of a stream. */
+    readonly firstEventMs: number;
+    /** Between two reads of an answer that has begun. */
+    readonly idleMs: number;
+    /** The whole request; 0 = off. */
+    readonly totalMs: number;
+    /** A client that takes nothing for so long is cut. */
+    readonly clientStallMs: number;
+    /** A request head must be complete in this time after its first byte. */
+    readonly headMs: number;
+    /** Silence allowed while a request body is awaited. */
+    readonly bodyIdleMs: number;
+    /** An idle client connection is closed after this. */
+    readonly clientKeepAliveMs: number;
+    /** An idle engine connection is closed after this (uvicorn closes at 5 s). */
+    readonly engineKeepAliveMs: number;
+    /** `: ping` comments into silent streams; 0 = off. */
+    readonly sseHeartbeatMs: number;
+    readonly drainDelayMs: number;
+    readonly drainTimeoutMs: number;
+    /** Time limit of `/health` and `/v1/models` asked of an engine. */
+    readonly healthCheckMs: number;
+  };
+  readonly limits: {
+    readonly maxHeadBytes: number;
+    readonly maxBodyBytes: number;
+    /** Request bodies held at one time, all requests together. */
+    readonly maxBufferedBytes: number;
+  };
+  /** Further endpoints tried before the first event. */
+  readonly retries: number;
+  readonly apiKeyFile: string | null;
+  readonly adminKeyFile: string | null;
+  readonly engineApiKeyFile: string | null;
+  /** Proxies (addresses or CIDR) whose `X-Forwarded-For` is appended to. */
+  readonly trustedProxies: readonly string[];
+  readonly injectStreamUsage: boolean;
+  readonly legacyMetrics: boolean;
+  readonly log: {
+    readonly level: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
+    readonly format: "text" | "json";
+    /** production-stack's line per request on standard output. */
+    readonly routingLine: boolean;
+  };
+  /** Watched file that replaces the dynamic part; `null` = none. */
+  readonly dynamicFile: { readonly path: string; readonly format: "yaml" | "json" } | null;
+  readonly dynamic: DynamicConfig;
+}
