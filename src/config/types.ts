@@ -81,6 +81,8 @@ export interface RouterConfig {
   };
   /** Further endpoints tried before the first event. */
   readonly retries: number;
+  /** Sliding window of the per-server gauges that existing dashboards query (`--request-stats-window`). */
+  readonly requestStatsWindowMs: number;
   readonly apiKeyFile: string | null;
   readonly adminKeyFile: string | null;
   readonly engineApiKeyFile: string | null;
@@ -97,4 +99,43 @@ export interface RouterConfig {
   /** Watched file that replaces the dynamic part; `null` = none. */
   readonly dynamicFile: { readonly path: string; readonly format: "yaml" | "json" } | null;
   readonly dynamic: DynamicConfig;
+}
+
+/** What `lmstack up` is told besides the router's configuration. */
+export interface UpOptions {
+  /** Simulated engines to start. */
+  readonly engines: number;
+  /** Models that every one of them serves. */
+  readonly models: readonly string[];
+  /** Name of a built-in step-time preset, or a JSON file. */
+  readonly preset: string;
+  readonly seed: number;
+  /** Simulated seconds per second of the wall clock. */
+  readonly speed: number;
+}
+
+/** What `lmstack engine` is told. */
+export interface EngineCommandOptions {
+  readonly host: string;
+  /** Port of the first engine; engine i listens on port + i. 0 = any free port. */
+  readonly port: number;
+  readonly models: string[];
+  readonly preset: string;
+  readonly seed: number;
+  readonly engines: number;
+  readonly simApi: boolean;
+  readonly speed: number;
+  /** Keys that `/v1/*` asks for; empty = none asked. */
+  readonly apiKeys: string[];
+  readonly maxModelLen: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  /** Tokens per KV block. */
+  readonly blockSize: number;
+  /** KV blocks; `null` takes the preset's. */
+  readonly numGpuBlocks: number | null;
+  /** Requests that may wait before new ones get 503; `null` = no limit. */
+  readonly maxNumQueuedReqs: number | null;
+  /** Connections are refused for so long. */
+  readonly startupSeconds: number;
 }
