@@ -1,0 +1,117 @@
+// Options of logs, metrics, traces and error reports. Part of the catalogue; nothing but definitions.
+
+import { boolean, choice, decimal, optionalBoolean, optionalText, seconds, text } from "../option.ts";
+
+const commands = ["router", "up"] as const;
+const routerOnly = ["router"] as const;
+const group = "Logs and metrics" as const;
+const tracing = "Tracing and error reports" as const;
+
+export const observingOptions = {
+  "log-level": choice({
+    group,
+    commands: ["router", "up", "engine"],
+    default: "info",
+    values: ["critical", "error", "warning", "info", "debug", "trace", "fatal", "warn"],
+    placeholder: "LEVEL",
+    help: "critical, error, warning, info, debug or trace. From debug on a failure at start shows its stack.",
+  }),
+  "log-format": choice({
+    group,
+    commands,
+    default: "text",
+    values: ["text", "json"],
+    placeholder: "FORMAT",
+    help: "text or json.",
+  }),
+  "log-routing-line": optionalBoolean({
+    group,
+    commands,
+    default: null,
+    help: "One line `Routing request ...` per request on standard output, for log tools made for production-stack. On with --log-format text, off with json.",
+  }),
+  "legacy-metrics": boolean({
+    group,
+    commands,
+    default: true,
+    help: "Also emit the metric names that production-stack's dashboards query.",
+  }),
+  "request-stats-window": seconds({
+    group,
+    commands,
+    default: 60,
+    min: 1,
+    help: "Sliding window of the per-server gauges of --legacy-metrics.",
+  }),
+  "engine-stats-interval": seconds({
+    group,
+    commands: routerOnly,
+    default: 30,
+    min: 0.1,
+    state: "not yet",
+    help: "Time between two looks at an engine's `/metrics`. The router counts load itself and reads none yet.",
+  }),
+  "log-stats": boolean({
+    group,
+    commands: routerOnly,
+    default: false,
+    state: "not yet",
+    help: "Print a table of statistics from time to time.",
+  }),
+  "log-stats-interval": seconds({
+    group,
+    commands: routerOnly,
+    default: 10,
+    min: 0.1,
+    state: "not yet",
+    help: "Time between two tables.",
+  }),
+  "otel-endpoint": optionalText({
+    group: tracing,
+    commands: routerOnly,
+    default: null,
+    placeholder: "URL",
+    state: "not yet",
+    help: "OTLP collector for traces.",
+  }),
+  "otel-service-name": text({
+    group: tracing,
+    commands: routerOnly,
+    default: "vllm-router",
+    state: "not yet",
+    help: "Service name in traces.",
+  }),
+  "otel-secure": boolean({
+    group: tracing,
+    commands: routerOnly,
+    default: false,
+    state: "not yet",
+    help: "TLS to the collector.",
+  }),
+  "sentry-dsn": optionalText({
+    group: tracing,
+    commands: routerOnly,
+    default: null,
+    placeholder: "URL",
+    state: "no effect",
+    help: "Nothing is sent to Sentry.",
+  }),
+  "sentry-traces-sample-rate": decimal({
+    group: tracing,
+    commands: routerOnly,
+    default: 0.1,
+    min: 0,
+    max: 1,
+    state: "no effect",
+    help: "Nothing is sent to Sentry.",
+  }),
+  "sentry-profile-session-sample-rate": decimal({
+    group: tracing,
+    commands: routerOnly,
+    default: 1,
+    min: 0,
+    max: 1,
+    state: "no effect",
+    help: "Nothing is sent to Sentry.",
+  }),
+};

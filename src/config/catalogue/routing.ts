@@ -1,0 +1,90 @@
+// Options that say how an engine is chosen, and what is tried when one fails. Part of the catalogue; nothing but
+// definitions.
+
+import { choice, integer, list, optionalInteger, optionalText } from "../option.ts";
+import { policyNames } from "../types.ts";
+
+const commands = ["router", "up"] as const;
+const routerOnly = ["router"] as const;
+const group = "Routing" as const;
+const later = "Prefix and prefill/decode policies" as const;
+
+export const routingOptions = {
+  "routing-logic": choice({
+    group,
+    commands,
+    default: "leastload",
+    values: policyNames,
+    placeholder: "POLICY",
+    refusals: [
+      {
+        when: { is: ["prefixaware", "kvaware"] },
+        why: "the cache-aware policies are not built yet",
+        fix: "use leastload, or session to keep conversations on one engine",
+      },
+      {
+        when: { is: ["disaggregated_prefill", "disaggregated_prefill_orchestrated"] },
+        why: "separate prefill and decode engines are not built yet",
+        fix: "use leastload on engines that do both",
+      },
+    ],
+    help: "How an engine is chosen: roundrobin, random, leastload or session. leastload, since it sees the length of prompts and answers and not only their number.",
+  }),
+  "session-key": optionalText({
+    group,
+    commands,
+    default: null,
+    placeholder: "NAME",
+    help: "Header (in any case) or top-level JSON field that names the session, for `session`. Without it: x-session-id, x-user-id.",
+  }),
+  retries: integer({
+    group,
+    commands,
+    default: 2,
+    min: 0,
+    max: 100,
+    help: "Further engines tried when one fails before the first event. 2, within a budget that keeps a brown-out from being amplified.",
+  }),
+  "max-instance-failover-reroute-attempts": optionalInteger({
+    group,
+    commands: routerOnly,
+    default: null,
+    min: 0,
+    max: 100,
+    help: "production-stack's name of --retries; --retries wins where both are given.",
+  }),
+  "kv-aware-threshold": integer({
+    group: later,
+    commands: routerOnly,
+    default: 2000,
+    min: 0,
+    unit: "tokens",
+    state: "not yet",
+    help: "For `kvaware`.",
+  }),
+  "prefix-min-match-length": integer({
+    group: later,
+    commands: routerOnly,
+    default: 0,
+    min: 0,
+    unit: "characters",
+    state: "not yet",
+    help: "For `prefixaware`.",
+  }),
+  "prefill-model-labels": list({
+    group: later,
+    commands: routerOnly,
+    default: [],
+    placeholder: "LABEL,...",
+    state: "not yet",
+    help: "Pool labels of prefill engines, for the prefill/decode policies.",
+  }),
+  "decode-model-labels": list({
+    group: later,
+    commands: routerOnly,
+    default: [],
+    placeholder: "LABEL,...",
+    state: "not yet",
+    help: "Pool labels of decode engines, for the prefill/decode policies.",
+  }),
+};

@@ -1,0 +1,33 @@
+// The `LMSTACK_...` variables as a layer of raw settings. It is handed the environment and must never read the process's
+// own.
+
+import { isOptionName, optionOf, optionsOf, type OptionName } from "./catalogue/index.ts";
+import type { Layer, Setting } from "./layer.ts";
+import { nearest } from "./nearest.ts";
+import { environmentName, type OptionCommand } from "./option.ts";
+
+/** Variables that Kubernetes sets in every pod for a Service whose name begins with `lmstack`. */
+const serviceLink = /_SERVICE_HOST$|_SERVICE_PORT(_.*)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?$/;
+
+/** Reads `LMSTACK_...`; an empty variable is as good as none. */
+export function readEnvironment(command: OptionCommand, env: Readonly<Record<string, string | undefined>>): Layer {
+  const settings = new Map<OptionName, Setting>();
+  const warnings: string[] = [];
+  for (const name of optionsOf(command)) {
+    const variable = environmentName(name);
+    const value = env[variable];
+    if (value === undefined || value === "") continue;
+    // A Service named `lmstack` makes Kubernetes set LMSTACK_PORT=tcp://10.0.0.1:80 in every pod beside it.
+    if (name === "port" && value.startsWith("tcp://")) continue;
+    const texts = optionOf(name).repeatable ? value.split(",").map((part) => part.trim()) : [value];
+    settings.set(name, { option: name, origin: { name: variable }, raw: { texts } });
+  }
+  const known = optionsOf(command).map(environmentName);
+  for (const variable of Object.keys(env)) {
+    if (!variable.startsWith("LMSTACK_") || known.includes(variable) || serviceLink.test(variable)) continue;
+    if (isOptionName(variable.slice("LMSTACK_".length).toLowerCase().replaceAll("_", "-"))) continue;
+    const near = nearest(variable, known);
+    warnings.push(`${variable}: no option has this name, it is ignored${near === null ? "" : `; did you mean ${near}?`}`);
+  }
+  return { settings, problems: [], warnings };
+}

@@ -1,0 +1,155 @@
+// From the command line to what a command is given: the front door of `config`. The environment and the arguments are
+// handed in; files are read through `Files`. What a person did wrong becomes a `UsageError` of one line.
+
+import { readFileSync } from "node:fs";
+
+import { UsageError } from "../errors/usage-error.ts";
+import { readArgv } from "./argv.ts";
+import { readConfigText } from "./config-file.ts";
+import { readEnvironment } from "./environment.ts";
+import { diskFiles, readText, type Files } from "./files.ts";
+import { checkHelp, commandHelp, mainHelp } from "./help.ts";
+import type { Layer } from "./layer.ts";
+import { nearest } from "./nearest.ts";
+import { optionCommands, type OptionCommand } from "./option.ts";
+import { throwFirst } from "./problem.ts";
+import { resolve, type Resolved } from "./resolve.ts";
+import { buildRouterConfig, logLevels } from "./router-config.ts";
+import type { EngineCommandOptions, RouterConfig, UpOptions } from "./types.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export type ParsedCommand =
+  | { readonly command: "router"; readonly config: RouterConfig; readonly warnings: readonly string[] }
+  | {
+      readonly command: "up";
+      readonly config: RouterConfig;
+      readonly up: UpOptions;
+      readonly warnings: readonly string[];
+    }
+  | {
+      readonly command: "engine";
+      readonly options: EngineCommandOptions;
+      readonly logLevel: RouterConfig["log"]["level"];
+      readonly warnings: readonly string[];
+    }
+  | { readonly command: "check"; readonly target: "config"; readonly file: string }
+  | { readonly command: "print"; readonly text: string };
+
+const commandNames = ["up", "router", "engine", "check", "help"] as const;
+
+/**
+ * Reads everything that a command is told.
+ * @param argv arguments after `node cli.ts`
+ * @throws UsageError one line: option, value, reason, way out
+ */
+export function parseCommand(argv: readonly string[], env: Environment, files: Files = diskFiles): ParsedCommand {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "--help" || name === "-h") return print(mainHelp());
+  if (name === "--version") return print(`${version()}\n`);
+  if (name === "help") return parseHelp(rest);
+  if (name === "check") return parseCheck(rest);
+  if (isOptionCommand(name)) return parseOptions(name, rest, env, files);
+  const near = nearest(name, commandNames);
+  const fix = near === null ? `commands are ${commandNames.join(", ")}` : `did you mean lmstack ${near}?`;
+  throw new UsageError(`${name}: unknown command; ${fix}`);
+}
+
+/** The router's configuration alone: flags, environment and file, as `lmstack router` would read them. */
+export function loadRouterConfig(
+  argv: readonly string[],
+  env: Environment,
+  files: Files = diskFiles,
+): { readonly config: RouterConfig; readonly warnings: readonly string[] } {
+  const parsed = parseCommand(["router", ...argv], env, files);
+  if (parsed.command !== "router") throw new UsageError("router: asked for its help, not for its configuration; leave --help out");
+  return parsed;
+}
+
+function isOptionCommand(name: string): name is OptionCommand {
+  return (optionCommands as readonly string[]).includes(name);
+}
+
+function print(text: string): ParsedCommand {
+  return { command: "print", text };
+}
+
+/** From package.json, which stands two folders up both in the sources and in the published package. */
+export function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  const manifest = JSON.parse(text) as { readonly version: string };
+  return `lmstack ${manifest.version}`;
+}
+
+function parseHelp([name]: readonly string[]): ParsedCommand {
+  if (name === undefined) return print(mainHelp());
+  if (name === "check") return print(checkHelp());
+  if (isOptionCommand(name)) return print(commandHelp(name));
+  throw new UsageError(`help ${name}: unknown command; commands are ${commandNames.join(", ")}`);
+}
+
+function parseCheck(argv: readonly string[]): ParsedCommand {
+  if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return print(checkHelp());
+  const [target, file, extra] = argv;
+  if (target !== "config") throw new UsageError(`check ${target}: unknown target; write lmstack check config FILE`);
+  if (file === undefined) throw new UsageError("check config: no file is given; write lmstack check config FILE");
+  if (extra !== undefined) throw new UsageError(`check config ${extra}: one file at a time; write lmstack check config FILE`);
+  return { command: "check", target, file };
+}
+
+function parseOptions(command: OptionCommand, argv: readonly string[], env: Environment, files: Files): ParsedCommand {
+  const flags = readArgv(command, argv);
+  if (flags.help) return print(commandHelp(command));
+  if (flags.version) return print(`${version()}\n`);
+  const environment = readEnvironment(command, env);
+  const layers: Layer[] = [flags, environment];
+  if (command !== "engine") layers.push(configLayer(command, [flags, environment], files));
+  const resolved = resolve(command, layers);
+  if (command === "engine") {
+    throwFirst(resolved.problems);
+    return { command, options: engineOptions(resolved), logLevel: logLevels[resolved.values["log-level"]], warnings: resolved.warnings };
+  }
+  const built = buildRouterConfig(resolved, files);
+  throwFirst([...resolved.problems, ...built.problems]);
+  const warnings = [...resolved.warnings, ...built.warnings];
+  if (command === "router") return { command, config: built.config, warnings };
+  return { command, config: built.config, up: upOptions(resolved), warnings };
+}
+
+/** The layer of the file that `--config` names, wherever that was said. */
+function configLayer(command: OptionCommand, stronger: readonly Layer[], files: Files): Layer {
+  const empty: Layer = { settings: new Map(), problems: [], warnings: [] };
+  const setting = stronger.map((layer) => layer.settings.get("config")).find((found) => found !== undefined);
+  if (setting === undefined || !("texts" in setting.raw)) return empty;
+  const path = setting.raw.texts[0] ?? "";
+  const result = readText(files, path);
+  if ("text" in result) return readConfigText(command, path, result.text);
+  const problem = { origin: setting.origin, value: path, reason: result.reason, fix: "give the path of a readable file" };
+  return { ...empty, problems: [problem] };
+}
+
+function upOptions({ values }: Resolved): UpOptions {
+  const { engines, model, preset, seed, speed } = values;
+  return { engines, models: model, preset, seed, speed };
+}
+
+function engineOptions({ values: v }: Resolved): EngineCommandOptions {
+  return {
+    host: v.host,
+    port: v.port,
+    models: [...v.model],
+    preset: v.preset,
+    seed: v.seed,
+    engines: v.engines,
+    simApi: v["sim-api"],
+    speed: v.speed,
+    apiKeys: [...v["api-key"]],
+    maxModelLen: v["max-model-len"],
+    maxNumSeqs: v["max-num-seqs"],
+    maxNumBatchedTokens: v["max-num-batched-tokens"],
+    blockSize: v["block-size"],
+    numGpuBlocks: v["num-gpu-blocks-override"],
+    maxNumQueuedReqs: v["max-num-queued-reqs"],
+    startupSeconds: v.startup,
+  };
+}

@@ -1,0 +1,253 @@
+// From resolved options to what the rooms of the router read: units, cross-checks, files that must be readable. It must
+// never apply a default of its own: those are in the catalogue.
+
+import { createSecureContext } from "node:tls";
+
+import type { OptionName } from "./catalogue/index.ts";
+import { DynamicFileError, readDynamicFile, unknownModelFix } from "./dynamic-file.ts";
+import { readText, type Files } from "./files.ts";
+import type { Origin, Problem } from "./problem.ts";
+import type { Resolved } from "./resolve.ts";
+import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
+import type { DynamicConfig, RouterConfig } from "./types.ts";
+
+export interface Built {
+  readonly config: RouterConfig;
+  /** The configuration may only be used when there are none. */
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+}
+
+/** @param partial the options are only a part (a file that is checked alone): do not ask for what flags may add */
+export function buildRouterConfig(resolved: Resolved, files: Files, partial = false): Built {
+  return new Builder(resolved, files).build(partial);
+}
+
+/** Names of levels as typed -> as the logger has them. */
+export const logLevels = {
+  critical: "fatal",
+  fatal: "fatal",
+  error: "error",
+  warning: "warn",
+  warn: "warn",
+  info: "info",
+  debug: "debug",
+  trace: "trace",
+} as const;
+
+interface DynamicSource {
+  readonly option: "dynamic-config-yaml" | "dynamic-config-json";
+  readonly path: string;
+  readonly format: "yaml" | "json";
+}
+
+const ms = (seconds: number): number => Math.round(seconds * 1000);
+
+class Builder {
+  readonly #problems: Problem[] = [];
+  readonly #warnings: string[] = [];
+  readonly #resolved: Resolved;
+  readonly #files: Files;
+
+  constructor(resolved: Resolved, files: Files) {
+    this.#resolved = resolved;
+    this.#files = files;
+  }
+
+  build(partial: boolean): Built {
+    const v = this.#resolved.values;
+    const format = v["log-format"];
+    const dynamic = this.#dynamicSource();
+    const config: RouterConfig = {
+      host: v.host,
+      port: v.port,
+      rootPath: v["root-path"].replace(/\/+$/, ""),
+      tls: this.#tls(),
+      engineTls: {
+        caFile: this.#readable("engine-tls-ca-file"),
+        insecureSkipVerify: v["engine-tls-insecure-skip-verify"],
+      },
+      timeouts: {
+        connectMs: ms(v["connect-timeout-seconds"]),
+        firstEventMs: ms(v["first-event-timeout-seconds"]),
+        idleMs: ms(v["idle-timeout-seconds"]),
+        totalMs: ms(v["total-timeout-seconds"]),
+        clientStallMs: ms(v["client-stall-timeout-seconds"]),
+        headMs: ms(v["head-timeout-seconds"]),
+        bodyIdleMs: ms(v["body-idle-timeout-seconds"]),
+        clientKeepAliveMs: ms(v["client-keep-alive-seconds"]),
+        engineKeepAliveMs: ms(v["engine-keep-alive-seconds"]),
+        sseHeartbeatMs: ms(v["sse-heartbeat-seconds"]),
+        drainDelayMs: ms(v["drain-delay-seconds"]),
+        drainTimeoutMs: ms(v["drain-timeout-seconds"]),
+        healthCheckMs: ms(v["backend-health-check-timeout-seconds"]),
+      },
+      limits: {
+        maxHeadBytes: v["max-head-bytes"],
+        maxBodyBytes: v["max-body-bytes"],
+        maxBufferedBytes: v["max-buffered-bytes"],
+      },
+      retries: this.#retries(),
+      requestStatsWindowMs: ms(v["request-stats-window"]),
+      apiKeyFile: this.#keyFile("api-key-file"),
+      adminKeyFile: this.#keyFile("admin-key-file"),
+      engineApiKeyFile: this.#keyFile("engine-api-key-file"),
+      trustedProxies: v["trusted-proxies"],
+      injectStreamUsage: v["inject-stream-usage"],
+      legacyMetrics: v["legacy-metrics"],
+      log: { level: logLevels[v["log-level"]], format, routingLine: v["log-routing-line"] ?? format === "text" },
+      dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
+      dynamic: this.#dynamic(dynamic, partial),
+    };
+    if (config.limits.maxBodyBytes > config.limits.maxBufferedBytes) {
+      const most = config.limits.maxBufferedBytes;
+      this.#reject("max-body-bytes", String(config.limits.maxBodyBytes), `above --max-buffered-bytes ${most}`, "lower it, or raise the other");
+    }
+    return { config, problems: this.#problems, warnings: this.#warnings };
+  }
+
+  #said(name: OptionName): boolean {
+    return this.#resolved.origins.has(name);
+  }
+
+  #reject(name: OptionName, value: string | null, reason: string, fix: string): void {
+    const origin: Origin = this.#resolved.origins.get(name) ?? { name: `--${name}` };
+    this.#problems.push({ origin, value, reason, fix });
+  }
+
+  #retries(): number {
+    const { retries, "max-instance-failover-reroute-attempts": reroutes } = this.#resolved.values;
+    if (reroutes === null) return retries;
+    if (!this.#said("retries")) return reroutes;
+    this.#warnings.push(`--max-instance-failover-reroute-attempts ${reroutes} is ignored: --retries ${retries} says the same`);
+    return retries;
+  }
+
+  /** The path of a file that can be read, `null` if none is configured or it can't. */
+  #readable(name: "engine-tls-ca-file" | "tls-cert-file" | "tls-key-file"): string | null {
+    const path = this.#resolved.values[name];
+    return path === null || this.#text(name, path) === null ? null : path;
+  }
+
+  #text(name: OptionName, path: string): string | null {
+    const result = readText(this.#files, path);
+    if ("text" in result) return result.text;
+    this.#reject(name, path, result.reason, "give the path of a readable file");
+    return null;
+  }
+
+  #keyFile(name: "api-key-file" | "admin-key-file" | "engine-api-key-file"): string | null {
+    const path = this.#resolved.values[name];
+    if (path === null) return null;
+    const text = this.#text(name, path);
+    // A guard without a key would either let nobody in, or everybody: neither was meant.
+    if (text !== null && text.trim() === "") this.#reject(name, path, "holds no key", "write one key a line");
+    return path;
+  }
+
+  #tls(): RouterConfig["tls"] {
+    const { "tls-cert-file": certFile, "tls-key-file": keyFile } = this.#resolved.values;
+    if (certFile === null && keyFile === null) return null;
+    if (certFile === null || keyFile === null) {
+      const given = certFile === null ? "tls-key-file" : "tls-cert-file";
+      const lacking = certFile === null ? "tls-cert-file" : "tls-key-file";
+      this.#reject(given, certFile ?? keyFile, `needs --${lacking} too`, "give both, or neither to serve plain HTTP");
+      return null;
+    }
+    const cert = this.#text("tls-cert-file", certFile);
+    const key = this.#text("tls-key-file", keyFile);
+    if (cert === null || key === null) return null;
+    try {
+      createSecureContext({ cert, key });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#reject("tls-cert-file", certFile, `does not serve with --tls-key-file ${keyFile} (${why})`, "give a PEM chain and its own key");
+    }
+    return { certFile, keyFile };
+  }
+
+  #dynamicSource(): DynamicSource | null {
+    const { "dynamic-config-yaml": yaml, "dynamic-config-json": json } = this.#resolved.values;
+    if (yaml !== null && json !== null) {
+      this.#reject("dynamic-config-json", json, "given beside --dynamic-config-yaml", "give one of them");
+    }
+    if (yaml !== null) return { option: "dynamic-config-yaml", path: yaml, format: "yaml" };
+    return json === null ? null : { option: "dynamic-config-json", path: json, format: "json" };
+  }
+
+  #dynamic(file: DynamicSource | null, partial: boolean): DynamicConfig {
+    const { values } = this.#resolved;
+    if (file !== null) {
+      const replaced = (["static-backends", "static-aliases", "routing-logic", "session-key"] as const).filter((name) => this.#said(name));
+      if (replaced.length > 0) {
+        this.#warnings.push(`the dynamic file ${file.path} replaces ${replaced.map((name) => `--${name}`).join(", ")}`);
+      }
+      const text = this.#text(file.option, file.path);
+      if (text !== null) {
+        try {
+          return readDynamicFile(text, file.format, file.path);
+        } catch (error) {
+          if (!(error instanceof DynamicFileError)) throw error;
+          this.#problems.push(...error.problems);
+        }
+      }
+    }
+    const endpoints = this.#endpoints();
+    const needsEngines = this.#resolved.command === "router" && file === null && !partial;
+    if (needsEngines && endpoints.length === 0 && this.#problems.length === 0 && this.#resolved.problems.length === 0) {
+      this.#problems.push({
+        origin: { name: "router" },
+        value: null,
+        reason: "there is no engine to route to",
+        fix: "list engines with --static-backends http://HOST:8000,... or in a file with --dynamic-config-yaml FILE",
+      });
+    }
+    return {
+      endpoints,
+      aliases: this.#aliases(endpoints),
+      inferenceHealthChecks: values["static-backend-health-checks"]
+        ? {
+            intervalMs: ms(values["static-backend-health-check-interval"]),
+            timeoutMs: ms(values["static-backend-health-check-timeout-seconds"]),
+          }
+        : null,
+      policy: values["routing-logic"],
+      sessionKey: values["session-key"],
+    };
+  }
+
+  #endpoints() {
+    const { values } = this.#resolved;
+    const urls = values["static-backends"];
+    const columns = ["static-models", "static-model-types", "static-model-labels"] as const;
+    for (const name of columns) {
+      const count = values[name].length;
+      if (count === 0 || count === urls.length) continue;
+      const reason = `${count} ${count === 1 ? "entry" : "entries"} for ${urls.length} backend${urls.length === 1 ? "" : "s"}`;
+      this.#reject(name, values[name].join(","), reason, "give one per URL of --static-backends, in the same order");
+    }
+    const [models, types, labels] = columns.map((name) => values[name]);
+    const entries = urls.map((url, i): StaticEntry => {
+      return { url, model: models?.[i] ?? null, type: types?.[i] ?? null, label: labels?.[i] ?? null };
+    });
+    const options = {
+      url: "static-backends",
+      model: "static-models",
+      type: "static-model-types",
+      label: "static-model-labels",
+    } as const;
+    return joinEndpoints(entries, (_, field, value, reason, fix) => this.#reject(options[field], value, reason, fix));
+  }
+
+  #aliases(endpoints: DynamicConfig["endpoints"]): ReadonlyMap<string, string> {
+    const aliases = new Map(Object.entries(this.#resolved.values["static-aliases"]));
+    const models = knownModels(endpoints);
+    // Without an engine there is nothing to compare with: they may come from elsewhere.
+    if (models === null || models.length === 0) return aliases;
+    for (const [alias, model] of aliases) {
+      if (models.includes(model)) continue;
+      this.#reject("static-aliases", `${alias}:${model}`, "no engine serves this model", unknownModelFix(models));
+    }
+    return aliases;
+  }
+}
