@@ -63,8 +63,11 @@ function checkOptions(path: string, text: string, files: Files): FileReport {
 }
 
 function report(path: string, problems: readonly Problem[], warnings: readonly string[], summary: string): FileReport {
-  const lines = [...problems.map(formatProblem), ...warnings.map((warning) => `warning: ${warning}`)];
-  lines.push(problems.length === 0 ? `OK: ${path}: ${summary}` : `${path}: ${count(problems.length, "problem")}`);
+  const inOrder = [...problems].sort((a, b) => (a.origin.line ?? 0) - (b.origin.line ?? 0)).map(formatProblem);
+  // One wrong type of a model with ten engines is one problem.
+  const distinct = [...new Set(inOrder)];
+  const lines = [...distinct, ...warnings.map((warning) => `warning: ${warning}`)];
+  lines.push(problems.length === 0 ? `OK: ${path}: ${summary}` : `${path}: ${count(distinct.length, "problem")}`);
   return { ok: problems.length === 0, lines };
 }
 

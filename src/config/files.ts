@@ -24,7 +24,12 @@ export function readText(files: Files, path: string): ReadResult {
   try {
     return { text: files.read(path) };
   } catch (error) {
-    const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-    return { reason: reasons[code] ?? (error instanceof Error ? error.message : String(error)) };
+    return { reason: readFailure(error) };
   }
+}
+
+/** Why a file could not be read, in words. */
+export function readFailure(error: unknown): string {
+  const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+  return reasons[code] ?? (error instanceof Error ? error.message : String(error));
 }
