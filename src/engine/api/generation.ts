@@ -1,0 +1,213 @@
+// Runs the choices of one request through the core and turns tokens into pieces of text. Shared by every generating
+// route; the routes only differ in how they word a piece. It must release its sequences on every way out.
+
+import type { SequenceProgress } from '../core/index.ts';
+import { choiceSeed, Filler } from '../text/filler.ts';
+import { StopScanner } from '../text/stop.ts';
+import { detokenize, endOfSequenceId, isSpecial, tokenText } from '../text/tokenizer.ts';
+import type { EngineApp } from './app.ts';
+import { engineDead, promptTooLong, promptTooManyCharacters, queueFull } from './errors.ts';
+import type { Exchange } from './exchange.ts';
+import type { Sampling } from './sampling.ts';
+
+export interface Prompt {
+  readonly tokens: readonly number[];
+  /** What was tokenized; for echo and for the seed. */
+  readonly text: string;
+}
+
+export interface Finish {
+  readonly reason: 'stop' | 'length' | 'abort' | 'error';
+  /** The matched stop string or token id; null for the end-of-sequence token and for everything else. */
+  readonly stopReason: string | number | null;
+}
+
+/** One of the texts that a request asked for. */
+export class Choice {
+  readonly index: number;
+  readonly prompt: Prompt;
+  readonly scanner: StopScanner;
+  readonly tokenIds: number[] = [];
+  finish: Finish | null = null;
+  cachedTokens = 0;
+  createdTokens = 0;
+
+  constructor(index: number, prompt: Prompt, scanner: StopScanner) {
+    this.index = index;
+    this.prompt = prompt;
+    this.scanner = scanner;
+  }
+}
+
+/** Told about every token of every choice; pieces may be empty. */
+export interface GenerationSink {
+  /** `token` is null for an end that brought no token. */
+  piece(choice: Choice, text: string, token: number | null, finish: Finish | null): void;
+  /** All choices have ended. `failed` is true when the engine died under them. */
+  done(choices: readonly Choice[], failed: boolean): void;
+}
+
+/** Throws what vLLM answers to a prompt that does not fit, before anything is tokenized or streamed. */
+export function checkCharacters(app: EngineApp, text: string): void {
+  const { maxModelLen } = app.core;
+  if (text.length > maxModelLen * 128) throw promptTooManyCharacters(maxModelLen, text.length);
+}
+
+export function checkPrompts(app: EngineApp, prompts: readonly Prompt[]): void {
+  for (const prompt of prompts) if (prompt.tokens.length >= app.core.maxModelLen) throw promptTooLong(app.core.maxModelLen);
+}
+
+/** Throws the 503 of a full queue. The limit counts running and waiting sequences. */
+export function checkQueue(app: EngineApp): void {
+  if (app.dead) throw engineDead();
+  const limit = app.options.maxNumQueuedReqs;
+  const stats = limit === null ? null : app.core.stats();
+  const full = limit !== null && stats !== null && stats.running + stats.waiting >= limit;
+  if (!full && app.faults.hit('queue_full') === null) return;
+  app.rejected++;
+  throw queueFull();
+}
+
+export class Generation {
+  readonly choices: readonly Choice[];
+  readonly #app: EngineApp;
+  readonly #sink: GenerationSink;
+  readonly #sampling: Sampling;
+  readonly #ids: string[] = [];
+  #open: number;
+  #failed = false;
+
+  constructor(app: EngineApp, prompts: readonly Prompt[], sampling: Sampling, sink: GenerationSink) {
+    this.#app = app;
+    this.#sink = sink;
+    this.#sampling = sampling;
+    const choices: Choice[] = [];
+    for (const prompt of prompts) {
+      for (let copy = 0; copy < sampling.n; copy++) {
+        choices.push(new Choice(choices.length, prompt, new StopScanner(sampling.stop, sampling.includeStop)));
+      }
+    }
+    this.choices = choices;
+    this.#open = choices.length;
+  }
+
+  get open(): boolean {
+    return this.#open > 0;
+  }
+
+  /** Hands all choices to the engine. The client's leaving ends them in the same turn. */
+  start(exchange: Exchange): void {
+    exchange.release = () => this.release();
+    for (const choice of this.choices) this.#submit(choice);
+    exchange.onGone(() => {
+      if (!this.open) return;
+      this.#app.aborted++;
+      this.release();
+    });
+  }
+
+  /** Takes what still runs out of the engine without a word to the sink. */
+  release(): void {
+    this.#open = 0;
+    for (const id of this.#ids) this.#app.core.abort(id, 'cancelled');
+  }
+
+  #submit(choice: Choice): void {
+    const { core, options } = this.#app;
+    const { prompt } = choice;
+    const room = core.maxModelLen - prompt.tokens.length;
+    const maxTokens = Math.min(this.#sampling.maxTokens ?? room, room);
+    const id = String(this.#app.nextSerial());
+    this.#ids.push(id);
+    const { cacheSalt } = this.#sampling;
+    core.submit(
+      {
+        id,
+        promptTokens: prompt.tokens,
+        maxTokens,
+        priority: this.#sampling.priority,
+        cacheKey: cacheSalt === null ? null : `salt:${cacheSalt}`,
+        nextToken: new Filler({
+          seed: choiceSeed(prompt.text, this.#sampling.seed, choice.index, options.seed),
+          topic: prompt.text,
+          minTokens: this.#sampling.minTokens,
+          ignoreEos: this.#sampling.ignoreEos,
+          ...(options.text === 'echo' ? { script: prompt.text } : {}),
+        }).next,
+      },
+      {
+        onToken: (token, index, progress) => this.#token(choice, token, index + 1, maxTokens, progress),
+        onFinish: (result) => {
+          if (result.reason === 'abort' || result.reason === 'error') this.#ended(choice, result.reason);
+        },
+      },
+    );
+  }
+
+  /** Returns true when the token ends the choice by a stop condition. */
+  #token(choice: Choice, token: number, count: number, maxTokens: number, progress: SequenceProgress): boolean {
+    if (count === 1) {
+      choice.cachedTokens = progress.cachedTokens;
+      choice.createdTokens = progress.createdTokens;
+    }
+    choice.tokenIds.push(token);
+    const { scanner } = choice;
+    const mayStop = count > this.#sampling.minTokens;
+    let finish: Finish | null = null;
+    let text: string;
+    if (token === endOfSequenceId && !this.#sampling.ignoreEos) {
+      finish = { reason: 'stop', stopReason: null };
+      text = scanner.rest();
+    } else if (mayStop && this.#sampling.stopTokenIds.includes(token)) {
+      finish = { reason: 'stop', stopReason: token };
+      text = scanner.rest();
+    } else {
+      text = scanner.push(isSpecial(token) ? '' : tokenText(token), mayStop);
+      if (scanner.matched !== null) finish = { reason: 'stop', stopReason: scanner.matched };
+      else if (count >= maxTokens) {
+        finish = { reason: 'length', stopReason: null };
+        text += scanner.rest();
+      }
+    }
+    choice.finish = finish;
+    this.#sink.piece(choice, text, token, finish);
+    if (finish !== null) this.#closed();
+    return finish?.reason === 'stop';
+  }
+
+  #ended(choice: Choice, reason: 'abort' | 'error'): void {
+    if (this.#open === 0 || choice.finish !== null) return;
+    choice.finish = { reason, stopReason: null };
+    if (reason === 'error') this.#failed = true;
+    else this.#sink.piece(choice, choice.scanner.rest(), null, choice.finish);
+    this.#closed();
+  }
+
+  #closed(): void {
+    if (this.#open === 0) return;
+    this.#open--;
+    if (this.#open === 0) this.#sink.done(this.choices, this.#failed);
+  }
+}
+
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+  readonly createdTokens: number;
+}
+
+/** Token counts of a whole request; prompts count once however many choices they have. */
+export function usageOf(choices: readonly Choice[]): Usage {
+  const prompts = new Set(choices.map((choice) => choice.prompt));
+  let promptTokens = 0;
+  for (const prompt of prompts) promptTokens += prompt.tokens.length;
+  return {
+    promptTokens,
+    completionTokens: choices.reduce((sum, choice) => sum + choice.tokenIds.length, 0),
+    cachedTokens: choices[0]?.cachedTokens ?? 0,
+    createdTokens: choices[0]?.createdTokens ?? 0,
+  };
+}
+
+export { detokenize };

@@ -1,0 +1,58 @@
+// Made-up log probabilities in vLLM's two shapes. Used by completions and chat when a client asks for them; pure. Values
+// mean nothing, but they are stable for a token and its place, and the chosen token is always the likeliest.
+
+import { Random } from '../core/index.ts';
+import { tokenText } from '../text/tokenizer.ts';
+
+interface Candidate {
+  readonly text: string;
+  readonly logprob: number;
+}
+
+/** The chosen token and `alternatives` others, likeliest first. */
+function candidates(token: number, place: number, alternatives: number): Candidate[] {
+  const random = new Random(token * 7919 + place);
+  let logprob = -0.05 - random.unit();
+  const list: Candidate[] = [{ text: tokenText(token), logprob }];
+  while (list.length < Math.max(1, alternatives)) {
+    logprob -= 0.2 + random.unit();
+    const text = tokenText(256 + random.below(2000));
+    if (!list.some((entry) => entry.text === text)) list.push({ text, logprob });
+  }
+  return list;
+}
+
+/** `logprobs` of a text completion; `offset` is where the first token starts in the text. */
+export function completionLogprobs(tokens: readonly number[], from: number, offset: number, wanted: number): object {
+  const offsets: number[] = [];
+  const logprobs: number[] = [];
+  const texts: string[] = [];
+  const top: Record<string, number>[] = [];
+  let at = offset;
+  tokens.forEach((token, place) => {
+    const list = candidates(token, from + place, wanted);
+    const text = tokenText(token);
+    offsets.push(at);
+    logprobs.push(list[0]?.logprob ?? 0);
+    texts.push(text);
+    top.push(Object.fromEntries(list.map((entry) => [entry.text, entry.logprob])));
+    at += text.length;
+  });
+  return { text_offset: offsets, token_logprobs: logprobs, tokens: texts, top_logprobs: top };
+}
+
+/** `logprobs` of a chat choice. */
+export function chatLogprobs(tokens: readonly number[], from: number, wanted: number): object {
+  const shape = (entry: Candidate): object => ({
+    token: entry.text,
+    logprob: entry.logprob,
+    bytes: [...Buffer.from(entry.text, 'utf8')],
+  });
+  return {
+    content: tokens.map((token, place) => {
+      const list = candidates(token, from + place, wanted);
+      const chosen = list[0] ?? { text: '', logprob: 0 };
+      return { ...shape(chosen), top_logprobs: wanted > 0 ? list.map(shape) : [] };
+    }),
+  };
+}

@@ -1,0 +1,292 @@
+// The HTTP server of one engine: connections, request bodies, keys, routes, faults. On top of node:http; below it are the
+// handlers. It must notice a client's leaving (close, reset, half-close) in the same turn and end its work.
+
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { randomHex } from './app.ts';
+import type { EngineApp } from './app.ts';
+import { ApiError, DetailError, notFound, queueFull } from './errors.ts';
+import { Exchange, httpDate } from './exchange.ts';
+import { parseFaultHeader, RequestFault } from './faults.ts';
+import type { Fault } from './faults.ts';
+import { parseJsonBody } from './json-body.ts';
+import { findRoute } from './routes.ts';
+import type { FoundRoute } from './routes.ts';
+import { simRoute } from './sim.ts';
+
+const keepAliveMs = 5000;
+
+export class EngineServer {
+  readonly #app: EngineApp;
+  readonly #server: Server;
+  readonly #exchanges = new Map<Socket, Set<Exchange>>();
+  #port: number;
+  #closed = false;
+
+  constructor(app: EngineApp) {
+    this.#app = app;
+    this.#port = app.options.port;
+    this.#server = createServer(
+      {
+        keepAliveTimeout: keepAliveMs,
+        // Idle connections that never sent a whole request stay open, as uvicorn's do.
+        headersTimeout: 0,
+        requestTimeout: 0,
+        maxHeaderSize: 16 * 1024 * 1024,
+        requireHostHeader: false,
+        noDelay: true,
+      },
+      (request, response) => this.#accept(request, response),
+    );
+    // Node would add a second to what uvicorn waits.
+    Object.assign(this.#server, { keepAliveTimeoutBuffer: 0 });
+    this.#server.maxHeadersCount = 0;
+    this.#server.on('connection', (socket: Socket) => this.#connected(socket));
+    this.#server.on('clientError', (_error, socket) => this.#malformed(socket as Socket));
+    // uvicorn ignores expectations that it does not know.
+    this.#server.on('checkExpectation', (request, response) => this.#accept(request, response));
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#port, this.#app.options.host, () => {
+        this.#server.off('error', reject);
+        this.#port = (this.#server.address() as AddressInfo).port;
+        resolve();
+      });
+    });
+  }
+
+  /** Refuses new connections. Those that are idle are closed; requests in flight go on. */
+  stopListening(): void {
+    this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  /** Destroys every connection. */
+  destroyConnections(): void {
+    for (const socket of this.#exchanges.keys()) socket.destroy();
+  }
+
+  /** Lets what was written leave, then closes; resolves when every socket is gone. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const closed = new Promise<void>((resolve) => {
+      if (this.#server.listening) this.#server.close(() => resolve());
+      else resolve();
+    });
+    for (const socket of this.#exchanges.keys()) socket.destroySoon();
+    // A client that does not read would hold its socket for ever.
+    const deadline = this.#app.clock.setTimer(500, () => this.destroyConnections());
+    await closed;
+    deadline.cancel();
+  }
+
+  crash(): void {
+    this.#closed = true;
+    this.#server.close();
+    for (const socket of this.#exchanges.keys()) socket.resetAndDestroy();
+  }
+
+  #connected(socket: Socket): void {
+    const exchanges = new Set<Exchange>();
+    this.#exchanges.set(socket, exchanges);
+    this.#app.connections = this.#exchanges.size;
+    const leave = (): void => {
+      for (const exchange of exchanges) exchange.disconnect();
+    };
+    // A half-closed socket counts as gone: uvicorn sends nothing after EOF.
+    socket.on('end', () => {
+      const busy = exchanges.size > 0;
+      leave();
+      if (busy) socket.destroy();
+    });
+    socket.on('close', () => {
+      leave();
+      this.#exchanges.delete(socket);
+      this.#app.connections = this.#exchanges.size;
+    });
+    socket.on('error', leave);
+  }
+
+  #malformed(socket: Socket): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const body = 'Invalid HTTP request received.';
+    socket.end(
+      `HTTP/1.1 400 Bad Request\r\ndate: ${httpDate(this.#app.clock.wallMs())}\r\nserver: uvicorn\r\n` +
+        `content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    );
+  }
+
+  #accept(request: IncomingMessage, response: ServerResponse): void {
+    const { enableRequestIdHeaders } = this.#app.options;
+    const given = request.headers['x-request-id'];
+    const exchange = new Exchange(request, response, decodePath(request.url ?? '/'), {
+      requestIdHeader: enableRequestIdHeaders ? (typeof given === 'string' ? given : randomHex(32)) : null,
+      wallMs: () => this.#app.clock.wallMs(),
+    });
+    const exchanges = this.#exchanges.get(request.socket);
+    exchanges?.add(exchange);
+    response.on('close', () => exchanges?.delete(exchange));
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      exchange.body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+      try {
+        this.#dispatch(exchange);
+      } catch (error) {
+        exchange.fail(error);
+      }
+    });
+  }
+
+  #dispatch(exchange: Exchange): void {
+    const { path } = exchange;
+    const app = this.#app;
+    if (app.options.simApi && path.startsWith('/sim/')) {
+      if (!simRoute(app, exchange, { apply: (fault) => this.applyFault(fault) })) throw notFound();
+      return;
+    }
+    if (!this.#authorized(exchange)) {
+      exchange.unauthorized();
+      return;
+    }
+    const found = findRoute(path);
+    if (found === null) {
+      this.#missing(exchange);
+      return;
+    }
+    if (!found.route.methods.includes(exchange.method)) {
+      this.#wrongMethod(exchange, found.route.methods);
+      return;
+    }
+    if (path.startsWith('/v1/messages')) exchange.family = 'anthropic';
+    if (this.#faultTakesOver(exchange, found)) return;
+    if (found.route.generates) this.#count(exchange);
+    const json = found.route.body === 'json';
+    const body = json ? parseJsonBody(exchange.header('content-type'), exchange.body) : {};
+    found.route.handle(app, exchange, body, found.id);
+  }
+
+  #authorized(exchange: Exchange): boolean {
+    const { apiKeys } = this.#app.options;
+    if (apiKeys.length === 0 || exchange.method === 'OPTIONS') return true;
+    if (!/^\/(v1|inference)(\/|$)/.test(exchange.path)) return true;
+    const [scheme = '', key = ''] = (exchange.header('authorization') ?? '').split(' ', 2);
+    return scheme.toLowerCase() === 'bearer' && apiKeys.includes(key);
+  }
+
+  #missing(exchange: Exchange): void {
+    const { path } = exchange;
+    const bare = path.replace(/\/$/, '');
+    if (bare === path || bare === '' || findRoute(bare) === null) throw notFound();
+    const host = exchange.header('host') ?? `${this.#app.options.host}:${this.#port}`;
+    exchange.redirect(`http://${host}${bare}`);
+  }
+
+  #wrongMethod(exchange: Exchange, methods: readonly string[]): void {
+    if (exchange.method === 'OPTIONS' && exchange.header('access-control-request-method') !== undefined) {
+      exchange.refuseCors();
+      return;
+    }
+    throw new DetailError(405, 'Method Not Allowed', ['allow', methods.join(', ')]);
+  }
+
+  #count(exchange: Exchange): void {
+    this.#app.requests++;
+    this.#app.inFlight++;
+    exchange.response.once('close', () => {
+      this.#app.inFlight--;
+    });
+  }
+
+  /** True when a fault answers, or deliberately does not. */
+  #faultTakesOver(exchange: Exchange, { route }: FoundRoute): boolean {
+    const { faults } = this.#app;
+    const header = this.#app.options.simApi ? exchange.header('x-sim-fault') : undefined;
+    const own = header === undefined ? null : parseFaultHeader(header);
+    if (header !== undefined && own === null) {
+      throw new ApiError(400, 'BadRequestError', `x-sim-fault is not understood: ${header}`, 'x-sim-fault');
+    }
+    const pick = (name: Fault['fault']): Fault | null => (own?.fault === name ? own : faults.hit(name));
+    if (pick('hang') !== null) return true;
+    if (own !== null && ['refuse', 'crash', 'engine_dead'].includes(own.fault)) {
+      this.applyFault(own);
+      if (own.fault === 'crash') return true;
+    }
+    if (!route.generates) return false;
+    const status = pick('error_status');
+    if (status !== null) {
+      this.#errorStatus(exchange, status);
+      return true;
+    }
+    if (own?.fault === 'queue_full') throw queueFull();
+    if (pick('hang_before_headers') !== null) {
+      exchange.mute();
+      return false;
+    }
+    const mid = pick('stall_mid_stream') ?? pick('cut_mid_stream') ?? pick('error_frame');
+    if (mid !== null) exchange.fault = new RequestFault(mid);
+    return false;
+  }
+
+  #errorStatus(exchange: Exchange, fault: Fault): void {
+    const status = fault.status ?? 500;
+    if (status === 503 && fault.retryAfter === undefined) {
+      exchange.fail(queueFull());
+      return;
+    }
+    const type = status === 429 ? 'RateLimitError' : status === 503 ? 'Service Unavailable' : 'InternalServerError';
+    const retry = fault.retryAfter === undefined ? [] : ['retry-after', String(fault.retryAfter)];
+    const body = { error: { message: `The simulator was told to fail with ${status}.`, type, param: null, code: status } };
+    exchange.send(status, 'application/json', JSON.stringify(body), retry);
+  }
+
+  /** Puts a fault in force. Those that concern the listener or the process act at once. */
+  applyFault(fault: Fault): void {
+    const app = this.#app;
+    switch (fault.fault) {
+      case 'crash':
+        // After the response to whoever asked for it has left.
+        app.clock.setTimer(0, () => {
+          app.core.pause();
+          this.crash();
+          app.options.onCrash();
+        });
+        return;
+      case 'refuse':
+        this.stopListening();
+        app.clock.setTimer((fault.seconds ?? 1) * 1000, () => {
+          if (!this.#closed) void this.listen();
+        });
+        return;
+      case 'engine_dead':
+        app.faults.set(fault);
+        app.core.abortAll('error');
+        return;
+      default:
+        app.faults.set(fault);
+    }
+  }
+}
+
+/** The path as routes are matched: without query, percent-decoded. */
+function decodePath(url: string): string {
+  const start = /^https?:\/\/[^/]*/.exec(url)?.[0].length ?? 0;
+  const path = url.slice(start).split('?', 1)[0] ?? '/';
+  if (!path.includes('%')) return path === '' ? '/' : path;
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}

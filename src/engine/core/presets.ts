@@ -1,0 +1,51 @@
+// Step-time presets: how long one engine step takes on a named model and GPU set. Bottom of the engine core; pure data
+// and one formula. It must never read a clock or a file: a custom preset is handed in as a value.
+
+/** Coefficients of one step, in microseconds, and the size of the paged cache. */
+export interface Preset {
+  readonly id: string;
+  /** Fixed cost of a step, microseconds. */
+  readonly b0Us: number;
+  /** Cost per prompt token computed in the step, microseconds. */
+  readonly b1Us: number;
+  /** Cost per decoded token, microseconds. */
+  readonly b2Us: number;
+  /** Cost per KV token attended to by decodes, microseconds; zero where nobody fitted it. */
+  readonly b3Us: number;
+  /** Blocks of 16 tokens in the KV cache, the reserved null block included. */
+  readonly kvBlocks: number;
+}
+
+const preset = (id: string, b0Us: number, b1Us: number, b2Us: number, kvBlocks: number): Preset => ({
+  id,
+  b0Us,
+  b1Us,
+  b2Us,
+  b3Us: 0,
+  kvBlocks,
+});
+
+/** Coefficients fitted by the BLIS project on vLLM 0.8 to 0.10. `fast` is not a machine: it makes tests short. */
+export const presets: readonly Preset[] = [
+  preset('llama-3.1-8b-1xh100', 5753, 17.25, 6, 29_205),
+  preset('qwen2.5-7b-2xh100', 5700, 25.09, 13.86, 303_840),
+  preset('phi-4-1xh100', 4406, 47.41, 23.36, 14_645),
+  preset('llama-3.3-70b-4xh100', 12_601, 76.42, 66.84, 128_273),
+  preset('llama-3.3-70b-8xh100', 14_141, 10.03, 19.4, 728_405),
+  preset('gpt-oss-120b-4xh100', 5604, 21.07, 7.36, 3_090_344),
+  preset('fast', 50, 0.01, 0.01, 29_205),
+];
+
+export const defaultPresetId = 'llama-3.1-8b-1xh100';
+
+/** The preset with this id, or undefined; the caller words the error. */
+export function findPreset(id: string): Preset | undefined {
+  return presets.find((entry) => entry.id === id);
+}
+
+/** Duration of one step in milliseconds of model time. */
+export function stepMs(model: Preset, prefillTokens: number, decodeTokens: number, attendedTokens: number): number {
+  return (
+    (model.b0Us + model.b1Us * prefillTokens + model.b2Us * decodeTokens + model.b3Us * attendedTokens) / 1000
+  );
+}

@@ -1,0 +1,65 @@
+// Starts one simulated engine in this process: core, HTTP server, faults. Used by the command, by `lmstack up` and by
+// every test that needs an engine. It must leave nothing behind once `close` has resolved.
+
+import { systemClock } from '../clock.ts';
+import { EngineApp } from './api/app.ts';
+import type { SimState } from './api/app.ts';
+import type { Fault } from './api/faults.ts';
+import { EngineServer } from './api/server.ts';
+import { resolveOptions } from './options.ts';
+import type { EngineOptions } from './options.ts';
+
+export interface RunningEngine {
+  /** `http://host:port`, without a slash at the end. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** The state that `GET /sim/state` gives. */
+  state(): SimState;
+  /** As `POST /sim/faults`. */
+  setFault(fault: Fault): void;
+  clearFaults(): void;
+  /** As SIGTERM: refuses connections, ends requests in flight with `finish_reason` `abort`, closes. */
+  close(): Promise<void>;
+  /** As SIGKILL: every socket is reset, nothing more is said. */
+  crash(): void;
+}
+
+/** Resolves once the engine listens. Rejects when the port is taken or an option is wrong. */
+export async function startEngine(options: EngineOptions = {}): Promise<RunningEngine> {
+  const resolved = resolveOptions(options);
+  const clock = options.clock ?? systemClock;
+  const app = new EngineApp(resolved, clock);
+  const server = new EngineServer(app);
+  if (resolved.startupSeconds > 0) {
+    // Held by a real timer: a pending clock timer does not keep a process alive.
+    await new Promise<void>((resolve) => setTimeout(resolve, resolved.startupSeconds * 1000));
+  }
+  await server.listen();
+  let closing: Promise<void> | null = null;
+  const host = resolved.host.includes(':') ? `[${resolved.host}]` : resolved.host;
+  return {
+    url: `http://${host}:${server.port}`,
+    host: resolved.host,
+    port: server.port,
+    state: () => app.state(),
+    setFault: (fault) => server.applyFault(fault),
+    clearFaults: () => app.clearFaults(),
+    close() {
+      closing ??= shutDown(app, server);
+      return closing;
+    },
+    crash() {
+      app.core.pause();
+      server.crash();
+    },
+  };
+}
+
+function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
+  app.core.abortAll('abort');
+  app.core.pause();
+  return server.close();
+}
+
+export type { EngineOptions, Fault, SimState };
