@@ -54,7 +54,7 @@ export class EngineApp {
   constructor(options: ResolvedOptions, clock: Clock) {
     this.options = options;
     this.clock = clock;
-    this.metrics = new MetricsRecorder();
+    this.metrics = new MetricsRecorder(options, clock.wallMs() / 1000);
     this.core = new EngineCore({
       clock,
       preset: options.preset,
@@ -69,6 +69,7 @@ export class EngineApp {
       seed: options.seed,
       observer: this.metrics,
     });
+    this.metrics.attach(this.core);
     this.faults = new FaultSwitchboard(options.seed, () => clock.nowMs());
     for (const fault of options.faults) this.faults.set(fault);
     const config = JSON.stringify([options.models, options.preset, options.maxModelLen, options.blockSize]);

@@ -4,6 +4,7 @@
 import { randomHex } from './app.ts';
 import type { EngineApp } from './app.ts';
 import type { Exchange } from './exchange.ts';
+import { metricsContentType } from './metrics.ts';
 import { vllmVersion } from '../options.ts';
 
 /** 200 and nothing; 503 only when the engine is dead. */
@@ -51,4 +52,8 @@ export function listModels(app: EngineApp, exchange: Exchange): void {
       ],
     })),
   });
+}
+
+export function metrics(app: EngineApp, exchange: Exchange): void {
+  exchange.send(200, metricsContentType, app.metrics.render(app));
 }

@@ -5,7 +5,7 @@ import type { EngineApp } from './app.ts';
 import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
 import type { Exchange } from './exchange.ts';
-import { health, listModels, load, version } from './info.ts';
+import { health, listModels, load, metrics, version } from './info.ts';
 import type { JsonObject } from './validation.ts';
 
 export interface Route {
@@ -29,6 +29,7 @@ const table: Readonly<Record<string, Route>> = {
   '/ping': { methods: ['GET', 'POST'], body: 'raw', generates: false, handle: health },
   '/version': get(version),
   '/load': get(load),
+  '/metrics': get(metrics),
   '/v1/models': get(listModels),
   '/v1/completions': generate(completions),
   '/v1/chat/completions': generate(chatCompletions),

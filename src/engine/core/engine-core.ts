@@ -54,7 +54,9 @@ export interface EngineStats {
   readonly queryTokens: number;
   readonly hitTokens: number;
   readonly preemptions: number;
+  /** Prompt tokens of sequences that gave a first token, and how many of them came from the cache. */
   readonly promptTokens: number;
+  readonly cachedPromptTokens: number;
   readonly generatedTokens: number;
   readonly finished: Readonly<Record<FinishReason, number>>;
   readonly steps: number;
@@ -83,6 +85,7 @@ export class EngineCore {
   #timer: Timer | null = null;
   #order = 0;
   #promptTokens = 0;
+  #cachedPromptTokens = 0;
   #generatedTokens = 0;
   #steps = 0;
   #paused = false;
@@ -189,6 +192,7 @@ export class EngineCore {
       hitTokens: this.#scheduler.hitTokens,
       preemptions: this.#scheduler.preemptions,
       promptTokens: this.#promptTokens,
+      cachedPromptTokens: this.#cachedPromptTokens,
       generatedTokens: this.#generatedTokens,
       finished: { ...this.#finished },
       steps: this.#steps,
@@ -250,6 +254,7 @@ export class EngineCore {
     if (first) {
       sequence.firstTokenMs = atMs;
       this.#promptTokens += sequence.promptLength;
+      this.#cachedPromptTokens += sequence.cachedTokens;
     }
     sequence.lastTokenMs = atMs;
     sequence.tokens.push(token);
