@@ -6,7 +6,7 @@ import { readConfigText } from "./config-file.ts";
 import { dynamicKeys, inspectDynamicFile } from "./dynamic-file.ts";
 import { readText, type Files } from "./files.ts";
 import { parseLocated, type FileFormat } from "./located.ts";
-import { formatProblem, type Problem } from "./problem.ts";
+import { count, formatProblem, type Problem } from "./problem.ts";
 import { resolve } from "./resolve.ts";
 import { buildRouterConfig } from "./router-config.ts";
 
@@ -19,7 +19,12 @@ export interface FileReport {
 export function checkConfigFile(path: string, files: Files): FileReport {
   const result = readText(files, path);
   if (!("text" in result)) {
-    const problem = { origin: { name: path }, value: null, reason: result.reason, fix: "give the path of a readable file" };
+    const problem = {
+      origin: { name: path },
+      value: null,
+      reason: result.reason,
+      fix: "give the path of a readable file",
+    };
     return report(path, [problem], [], "");
   }
   const format: FileFormat = path.toLowerCase().endsWith(".json") ? "json" : "yaml";
@@ -50,7 +55,12 @@ function checkDynamic(path: string, text: string, format: FileFormat): FileRepor
       ? ""
       : `dynamic configuration: ${count(config.endpoints.length, "engine")}, ${count(models.size, "model")} named, ` +
         `${count(config.aliases.size, "alias", "aliases")}, policy ${config.policy}`;
-  return report(path, problems, warnings.map((warning) => `${path}: ${warning}`), summary);
+  return report(
+    path,
+    problems,
+    warnings.map((warning) => `${path}: ${warning}`),
+    summary,
+  );
 }
 
 function checkOptions(path: string, text: string, files: Files): FileReport {
@@ -69,8 +79,4 @@ function report(path: string, problems: readonly Problem[], warnings: readonly s
   const lines = [...distinct, ...warnings.map((warning) => `warning: ${warning}`)];
   lines.push(problems.length === 0 ? `OK: ${path}: ${summary}` : `${path}: ${count(distinct.length, "problem")}`);
   return { ok: problems.length === 0, lines };
-}
-
-function count(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`;
 }

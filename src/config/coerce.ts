@@ -3,7 +3,9 @@
 
 import type { Option, OptionValue } from "./option.ts";
 
-export type Coerced = { readonly ok: true; readonly value: OptionValue } | { readonly ok: false; readonly reason: string };
+export type Coerced =
+  | { readonly ok: true; readonly value: OptionValue }
+  | { readonly ok: false; readonly reason: string };
 
 const secondsOf: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
 const booleans: Readonly<Record<string, boolean>> = {
@@ -85,13 +87,16 @@ function check(option: Option, value: unknown): Coerced {
   const issue = result.error.issues[0];
   switch (issue?.code) {
     case "too_small":
-      return { ok: false, reason: "too small" };
+      return { ok: false, reason: issue.origin === "string" ? issue.message : "too small" };
     case "too_big":
       return { ok: false, reason: "too large" };
     case "invalid_value":
       return { ok: false, reason: "unknown" };
     case "invalid_type":
-      return { ok: false, reason: typeof value === "number" && issue.expected === "int" ? "not a whole number" : "of the wrong type" };
+      return {
+        ok: false,
+        reason: typeof value === "number" && issue.expected === "int" ? "not a whole number" : "of the wrong type",
+      };
     case "invalid_format":
     case "custom":
       return { ok: false, reason: issue.message };

@@ -7,7 +7,7 @@ import { coerceData } from "./coerce.ts";
 import { parseLocated, pathText, type FileFormat, type KeyPath, type Located } from "./located.ts";
 import { nearest } from "./nearest.ts";
 import type { OptionValue } from "./option.ts";
-import { formatProblem, type Problem } from "./problem.ts";
+import { count, formatProblem, type Problem } from "./problem.ts";
 import { refusalOf } from "./resolve.ts";
 import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
 import type { DynamicConfig, PolicyName } from "./types.ts";
@@ -101,14 +101,16 @@ class Reader {
       file: this.#name ?? "dynamic configuration",
       ...(line === undefined ? {} : { line }),
     };
-    const shown = value === null || value === undefined ? null : typeof value === "object" ? JSON.stringify(value) : String(value);
+    const shown =
+      value === null || value === undefined ? null : typeof value === "object" ? JSON.stringify(value) : String(value);
     this.problems.push({ origin, value: shown, reason, fix });
   }
 
   read(data: Readonly<Record<string, unknown>>): DynamicConfig {
     this.#refuseUnknownKeys(data);
     for (const key of ["service_discovery", "routing_logic"] as const) {
-      if (data[key] === undefined) this.reject([key], null, "missing", `add ${key}: ${key === "routing_logic" ? "leastload" : "static"}`);
+      if (data[key] === undefined)
+        this.reject([key], null, "missing", `add ${key}: ${key === "routing_logic" ? "leastload" : "static"}`);
     }
     this.#value(data, "service_discovery");
     const policy = this.#value(data, "routing_logic") as PolicyName;
@@ -122,13 +124,21 @@ class Reader {
     // With broken entries the models are not all known, and every alias would look wrong.
     if (models !== null && this.problems.length === 0) {
       for (const [alias, model] of aliases) {
-        if (!models.includes(model)) this.reject(["static_aliases", alias], model, "no engine serves this model", unknownModelFix(models));
+        if (!models.includes(model))
+          this.reject(["static_aliases", alias], model, "no engine serves this model", unknownModelFix(models));
       }
     }
     const checks = this.#value(data, "static_backend_health_checks") === true;
     const intervalMs = Number(this.#value(data, "static_backend_health_check_interval")) * 1000;
     const timeoutMs = Number(this.#value(data, "static_backend_health_check_timeout_seconds")) * 1000;
-    for (const key of ["prefill_model_labels", "decode_model_labels", "k8s_port", "k8s_namespace", "k8s_label_selector", "callbacks"] as const) {
+    for (const key of [
+      "prefill_model_labels",
+      "decode_model_labels",
+      "k8s_port",
+      "k8s_namespace",
+      "k8s_label_selector",
+      "callbacks",
+    ] as const) {
       this.#value(data, key);
     }
     return {
@@ -144,7 +154,12 @@ class Reader {
     for (const key of Object.keys(data)) {
       if (Object.hasOwn(dynamicKeys, key)) continue;
       const near = nearest(key, Object.keys(dynamicKeys));
-      this.reject([key], null, "unknown key", near === null ? `known are ${Object.keys(dynamicKeys).join(", ")}` : `did you mean ${near}?`);
+      this.reject(
+        [key],
+        null,
+        "unknown key",
+        near === null ? `known are ${Object.keys(dynamicKeys).join(", ")}` : `did you mean ${near}?`,
+      );
     }
   }
 
@@ -168,12 +183,22 @@ class Reader {
   #lists(data: Readonly<Record<string, unknown>>): LocatedEntry[] {
     const urls = this.#value(data, "static_backends") as readonly string[];
     if (data["static_backends"] === undefined) {
-      this.reject(["static_backends"], null, "missing", "list engines in static_backends, or per model in static_models");
+      this.reject(
+        ["static_backends"],
+        null,
+        "missing",
+        "list engines in static_backends, or per model in static_models",
+      );
     }
     const column = (key: "static_models" | "static_model_types" | "static_model_labels"): readonly string[] => {
       const values = this.#value(data, key) as readonly string[];
       if (values.length > 0 && values.length !== urls.length) {
-        this.reject([key], null, `${values.length} entries for ${urls.length} engines`, "give one per URL of static_backends");
+        this.reject(
+          [key],
+          null,
+          `${count(values.length, "entry", "entries")} for ${count(urls.length, "engine")}`,
+          "give one per URL of static_backends",
+        );
       }
       return values;
     };
@@ -195,7 +220,8 @@ class Reader {
   /** `static_models: {model: {static_backends: [...], static_model_type: ...}}`; the lists beside it have no place. */
   #modelMap(data: Readonly<Record<string, unknown>>, models: Readonly<Record<string, unknown>>): LocatedEntry[] {
     for (const key of ["static_backends", "static_model_types", "static_model_labels"] as const) {
-      if (data[key] !== undefined) this.reject([key], null, "given beside a map of models", `move it below each model of static_models`);
+      if (data[key] !== undefined)
+        this.reject([key], null, "given beside a map of models", `move it below each model of static_models`);
     }
     const entries: LocatedEntry[] = [];
     for (const [model, details] of Object.entries(models)) {
@@ -207,7 +233,12 @@ class Reader {
       for (const key of Object.keys(details)) {
         if ((modelKeys as readonly string[]).includes(key)) continue;
         const near = nearest(key, modelKeys);
-        this.reject([...path, key], null, "unknown key", near === null ? `known are ${modelKeys.join(", ")}` : `did you mean ${near}?`);
+        this.reject(
+          [...path, key],
+          null,
+          "unknown key",
+          near === null ? `known are ${modelKeys.join(", ")}` : `did you mean ${near}?`,
+        );
       }
       const urls = this.#urls(details["static_backends"], [...path, "static_backends"]);
       const type = this.#text(details["static_model_type"], [...path, "static_model_type"]);

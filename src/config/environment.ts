@@ -27,7 +27,9 @@ export function readEnvironment(command: OptionCommand, env: Readonly<Record<str
     if (!variable.startsWith("LMSTACK_") || known.includes(variable) || serviceLink.test(variable)) continue;
     if (isOptionName(variable.slice("LMSTACK_".length).toLowerCase().replaceAll("_", "-"))) continue;
     const near = nearest(variable, known);
-    warnings.push(`${variable}: no option has this name, it is ignored${near === null ? "" : `; did you mean ${near}?`}`);
+    warnings.push(
+      `${variable}: no option has this name, it is ignored${near === null ? "" : `; did you mean ${near}?`}`,
+    );
   }
   return { settings, problems: [], warnings };
 }

@@ -70,7 +70,9 @@ export function commandHelp(command: OptionCommand): string {
 function intro(command: OptionCommand): string {
   const summary = `${commandSummaries[command][0]?.toUpperCase()}${commandSummaries[command].slice(1)}.`;
   const env = "Defaults are in brackets. Each option can also be given as LMSTACK_OPTION_NAME";
-  return command === "engine" ? `${summary} ${env}.` : `${summary} ${env}, or in the file of --config; docs/configuration.md has them all.`;
+  return command === "engine"
+    ? `${summary} ${env}.`
+    : `${summary} ${env}, or in the file of --config; docs/configuration.md has them all.`;
 }
 
 function optionLines(name: OptionName, command: OptionCommand): string[] {

@@ -32,7 +32,10 @@ export function parseLocated(text: string, format: FileFormat): Located {
   }
   const [error] = document.errors;
   if (error !== undefined) {
-    return { ...none, broken: { line: lineAt(error.pos[0]), reason: `not ${format.toUpperCase()}: ${oneLine(error)}` } };
+    return {
+      ...none,
+      broken: { line: lineAt(error.pos[0]), reason: `not ${format.toUpperCase()}: ${oneLine(error)}` },
+    };
   }
   return {
     data: document.toJS() as unknown,

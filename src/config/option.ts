@@ -34,16 +34,7 @@ export type OptionState = "works" | "not yet" | "no effect";
 export type OptionValue = string | number | boolean | null | readonly string[] | Readonly<Record<string, string>>;
 
 /** How text becomes a value. `pairs` is `a:b,c:d`. */
-export type OptionKind =
-  | "integer"
-  | "number"
-  | "seconds"
-  | "boolean"
-  | "text"
-  | "choice"
-  | "file"
-  | "list"
-  | "pairs";
+export type OptionKind = "integer" | "number" | "seconds" | "boolean" | "text" | "choice" | "file" | "list" | "pairs";
 
 /** Values that are understood and not accepted, since going on without them would do something else than was asked. */
 export interface Refusal {
@@ -72,6 +63,8 @@ export interface Option<T extends OptionValue = OptionValue> {
   readonly refusals: readonly Refusal[];
   /** Each appearance of the flag adds a value; of all others the last one wins. */
   readonly repeatable: boolean;
+  /** Never shown in a message. */
+  readonly secret: boolean;
 }
 
 interface Common<D> {
@@ -84,6 +77,7 @@ interface Common<D> {
   readonly state?: OptionState;
   readonly refusals?: readonly Refusal[];
   readonly placeholder?: string;
+  readonly secret?: boolean;
 }
 
 function option<T extends OptionValue>(
@@ -105,6 +99,7 @@ function option<T extends OptionValue>(
     state: common.state ?? "works",
     refusals: common.refusals ?? [],
     repeatable: rest.repeatable ?? false,
+    secret: common.secret ?? false,
   };
 }
 
@@ -126,7 +121,11 @@ export function integer(o: Common<number> & Bounds): Option<number> {
 /** A whole number that may be left open. */
 export function optionalInteger(o: Common<number | null> & Bounds): Option<number | null> {
   const schema = o.max === undefined ? z.int().min(o.min) : z.int().min(o.min).max(o.max);
-  return option("integer", o, { schema: schema.nullable(), placeholder: "N", expects: range("a whole number", o.min, o.max) });
+  return option("integer", o, {
+    schema: schema.nullable(),
+    placeholder: "N",
+    expects: range("a whole number", o.min, o.max),
+  });
 }
 
 export function decimal(o: Common<number> & Bounds): Option<number> {
@@ -167,7 +166,11 @@ export function optionalText(o: Common<string | null>): Option<string | null> {
 
 /** The path of a file that must be readable when the command starts. */
 export function file(o: Common<string | null>): Option<string | null> {
-  return option("file", o, { schema: z.string().nullable(), placeholder: "FILE", expects: "the path of a readable file" });
+  return option("file", o, {
+    schema: z.string().nullable(),
+    placeholder: "FILE",
+    expects: "the path of a readable file",
+  });
 }
 
 /** One of a closed list. `values` are those that work; those that `refusals` names are known as well. */
@@ -184,7 +187,11 @@ export function choice<const V extends string, D extends V | null>(
 }
 
 export function list(
-  o: Common<readonly string[]> & { readonly item?: z.ZodType<string>; readonly expects?: string; readonly repeatable?: boolean },
+  o: Common<readonly string[]> & {
+    readonly item?: z.ZodType<string>;
+    readonly expects?: string;
+    readonly repeatable?: boolean;
+  },
 ): Option<readonly string[]> {
   return option("list", o, {
     schema: z.array(o.item ?? z.string().min(1, "an empty entry")),

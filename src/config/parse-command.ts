@@ -52,7 +52,7 @@ export function parseCommand(argv: readonly string[], env: Environment, files: F
   if (isOptionCommand(name)) return parseOptions(name, rest, env, files);
   const near = nearest(name, commandNames);
   const fix = near === null ? `commands are ${commandNames.join(", ")}` : `did you mean lmstack ${near}?`;
-  throw new UsageError(`${name}: unknown command; ${fix}`);
+  throw mistake(`${name}: unknown command; ${fix}`);
 }
 
 /** The router's configuration alone: flags, environment and file, as `lmstack router` would read them. */
@@ -62,12 +62,18 @@ export function loadRouterConfig(
   files: Files = diskFiles,
 ): { readonly config: RouterConfig; readonly warnings: readonly string[] } {
   const parsed = parseCommand(["router", ...argv], env, files);
-  if (parsed.command !== "router") throw new UsageError("router: asked for its help, not for its configuration; leave --help out");
+  if (parsed.command !== "router")
+    throw new UsageError("router: asked for its help, not for its configuration; leave --help out");
   return parsed;
 }
 
 function isOptionCommand(name: string): name is OptionCommand {
   return (optionCommands as readonly string[]).includes(name);
+}
+
+/** What was typed may hold line ends; the message is one line. */
+function mistake(message: string): UsageError {
+  return new UsageError(message.replaceAll(/\s+/g, " "));
 }
 
 function print(text: string): ParsedCommand {
@@ -85,15 +91,15 @@ function parseHelp([name]: readonly string[]): ParsedCommand {
   if (name === undefined) return print(mainHelp());
   if (name === "check") return print(checkHelp());
   if (isOptionCommand(name)) return print(commandHelp(name));
-  throw new UsageError(`help ${name}: unknown command; commands are ${commandNames.join(", ")}`);
+  throw mistake(`help ${name}: unknown command; commands are ${commandNames.join(", ")}`);
 }
 
 function parseCheck(argv: readonly string[]): ParsedCommand {
   if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return print(checkHelp());
   const [target, file, extra] = argv;
-  if (target !== "config") throw new UsageError(`check ${target}: unknown target; write lmstack check config FILE`);
+  if (target !== "config") throw mistake(`check ${target}: unknown target; write lmstack check config FILE`);
   if (file === undefined) throw new UsageError("check config: no file is given; write lmstack check config FILE");
-  if (extra !== undefined) throw new UsageError(`check config ${extra}: one file at a time; write lmstack check config FILE`);
+  if (extra !== undefined) throw mistake(`check config ${extra}: one file at a time; write lmstack check config FILE`);
   return { command: "check", target, file };
 }
 
@@ -107,7 +113,12 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
   const resolved = resolve(command, layers);
   if (command === "engine") {
     throwFirst(resolved.problems);
-    return { command, options: engineOptions(resolved), logLevel: logLevels[resolved.values["log-level"]], warnings: resolved.warnings };
+    return {
+      command,
+      options: engineOptions(resolved),
+      logLevel: logLevels[resolved.values["log-level"]],
+      warnings: resolved.warnings,
+    };
   }
   const built = buildRouterConfig(resolved, files);
   throwFirst([...resolved.problems, ...built.problems]);
@@ -124,7 +135,12 @@ function configLayer(command: OptionCommand, stronger: readonly Layer[], files: 
   const path = setting.raw.texts[0] ?? "";
   const result = readText(files, path);
   if ("text" in result) return readConfigText(command, path, result.text);
-  const problem = { origin: setting.origin, value: path, reason: result.reason, fix: "give the path of a readable file" };
+  const problem = {
+    origin: setting.origin,
+    value: path,
+    reason: result.reason,
+    fix: "give the path of a readable file",
+  };
   return { ...empty, problems: [problem] };
 }
 

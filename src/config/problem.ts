@@ -25,21 +25,28 @@ export interface Problem {
 const longestShown = 120;
 
 function shown(value: string): string {
-  const flat = value.replaceAll(/\s+/g, " ");
-  return flat.length > longestShown ? `${flat.slice(0, longestShown)}...` : flat;
+  return value.length > longestShown ? `${value.slice(0, longestShown)}...` : value;
 }
 
 /** One line: place, name and value: reason; way out. */
 export function formatProblem({ origin, value, reason, fix }: Problem): string {
-  const place = origin.file === undefined ? "" : `${origin.file}${origin.line === undefined ? "" : `:${origin.line}`}: `;
+  const place =
+    origin.file === undefined ? "" : `${origin.file}${origin.line === undefined ? "" : `:${origin.line}`}: `;
   const said = value === null ? "" : ` ${value === "" ? '""' : shown(value)}`;
-  return `${place}${origin.name}${said}: ${reason}; ${fix}`;
+  // Names and values come from outside and may hold line ends.
+  return `${place}${origin.name}${said}: ${reason}; ${fix}`.replaceAll(/\s+/g, " ");
+}
+
+/** `1 engine`, `2 engines` */
+export function count(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
 }
 
 /** Throws the first problem as a `UsageError` of one line; returns if there is none. */
 export function throwFirst(problems: readonly Problem[]): void {
   const [first] = problems;
   if (first === undefined) return;
-  const more = problems.length - 1;
-  throw new UsageError(formatProblem(first) + (more === 0 ? "" : ` (and ${more} more problem${more === 1 ? "" : "s"})`));
+  throw new UsageError(
+    formatProblem(first) + (problems.length === 1 ? "" : ` (and ${count(problems.length - 1, "more problem")})`),
+  );
 }

@@ -30,7 +30,12 @@ export function resolve(command: OptionCommand, layers: readonly Layer[]): Resol
     const option = optionOf(name);
     const coerced = coerce(option, setting);
     if (!coerced.ok) {
-      problems.push({ origin: setting.origin, value: written(setting), reason: coerced.reason, fix: `give ${option.expects}` });
+      problems.push({
+        origin: setting.origin,
+        value: shownValue(option, setting),
+        reason: coerced.reason,
+        fix: `give ${option.expects}`,
+      });
       continue;
     }
     const refusal = refusalOf(option, coerced.value);
@@ -43,7 +48,8 @@ export function resolve(command: OptionCommand, layers: readonly Layer[]): Resol
     if (option.state !== "works" && isSet(coerced.value)) ignored[option.state].push(setting.origin.name);
   }
   if (ignored["not yet"].length > 0) warnings.push(`not built yet, ignored: ${ignored["not yet"].join(", ")}`);
-  if (ignored["no effect"].length > 0) warnings.push(`without effect here, ignored: ${ignored["no effect"].join(", ")}`);
+  if (ignored["no effect"].length > 0)
+    warnings.push(`without effect here, ignored: ${ignored["no effect"].join(", ")}`);
   // Each value has passed the schema of its option.
   return { command, values: values as OptionValues, origins, problems, warnings };
 }
@@ -54,15 +60,19 @@ function coerce(option: Option, { raw }: Setting): Coerced {
   return coerceText(option, raw.texts[0] ?? "");
 }
 
-/** The value as it was written, to be shown in a message. */
-export function written({ raw }: Setting): string | null {
+/** The value as it was written. */
+function written({ raw }: Setting): string | null {
   if ("texts" in raw) return raw.texts.join(",");
   if (raw.data === null || raw.data === undefined) return null;
   return typeof raw.data === "object" ? JSON.stringify(raw.data) : String(raw.data);
 }
 
 function shownValue(option: Option, setting: Setting): string | null {
-  return option.kind === "boolean" && "texts" in setting.raw ? null : written(setting);
+  if (option.secret) return null;
+  // A flag that is on or off is all there is to show, unless it was given something else.
+  return option.kind === "boolean" && "texts" in setting.raw && setting.raw.texts[0] === "true"
+    ? null
+    : written(setting);
 }
 
 function isSet(value: OptionValue): boolean {
@@ -73,7 +83,12 @@ function isSet(value: OptionValue): boolean {
 export function refusalOf(option: Option, value: OptionValue): { reason: string; fix: string } | null {
   for (const { when, why, fix } of option.refusals) {
     const text = String(value);
-    const hit = when === "set" ? isSet(value) : "is" in when ? when.is.includes(text) : isSet(value) && !when.isNot.includes(text);
+    const hit =
+      when === "set"
+        ? isSet(value)
+        : "is" in when
+          ? when.is.includes(text)
+          : isSet(value) && !when.isNot.includes(text);
     if (hit) return { reason: why, fix };
   }
   return null;

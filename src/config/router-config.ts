@@ -6,7 +6,7 @@ import { createSecureContext } from "node:tls";
 import type { OptionName } from "./catalogue/index.ts";
 import { DynamicFileError, readDynamicFile, unknownModelFix } from "./dynamic-file.ts";
 import { readText, type Files } from "./files.ts";
-import type { Origin, Problem } from "./problem.ts";
+import { count, type Origin, type Problem } from "./problem.ts";
 import type { Resolved } from "./resolve.ts";
 import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
 import type { DynamicConfig, RouterConfig } from "./types.ts";
@@ -101,7 +101,12 @@ class Builder {
     };
     if (config.limits.maxBodyBytes > config.limits.maxBufferedBytes) {
       const most = config.limits.maxBufferedBytes;
-      this.#reject("max-body-bytes", String(config.limits.maxBodyBytes), `above --max-buffered-bytes ${most}`, "lower it, or raise the other");
+      this.#reject(
+        "max-body-bytes",
+        String(config.limits.maxBodyBytes),
+        `above --max-buffered-bytes ${most}`,
+        "lower it, or raise the other",
+      );
     }
     return { config, problems: this.#problems, warnings: this.#warnings };
   }
@@ -119,7 +124,9 @@ class Builder {
     const { retries, "max-instance-failover-reroute-attempts": reroutes } = this.#resolved.values;
     if (reroutes === null) return retries;
     if (!this.#said("retries")) return reroutes;
-    this.#warnings.push(`--max-instance-failover-reroute-attempts ${reroutes} is ignored: --retries ${retries} says the same`);
+    this.#warnings.push(
+      `--max-instance-failover-reroute-attempts ${reroutes} is ignored: --retries ${retries} says the same`,
+    );
     return retries;
   }
 
@@ -161,7 +168,12 @@ class Builder {
       createSecureContext({ cert, key });
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      this.#reject("tls-cert-file", certFile, `does not serve with --tls-key-file ${keyFile} (${why})`, "give a PEM chain and its own key");
+      this.#reject(
+        "tls-cert-file",
+        certFile,
+        `does not serve with --tls-key-file ${keyFile} (${why})`,
+        "give a PEM chain and its own key",
+      );
     }
     return { certFile, keyFile };
   }
@@ -178,7 +190,9 @@ class Builder {
   #dynamic(file: DynamicSource | null, partial: boolean): DynamicConfig {
     const { values } = this.#resolved;
     if (file !== null) {
-      const replaced = (["static-backends", "static-aliases", "routing-logic", "session-key"] as const).filter((name) => this.#said(name));
+      const replaced = (["static-backends", "static-aliases", "routing-logic", "session-key"] as const).filter((name) =>
+        this.#said(name),
+      );
       if (replaced.length > 0) {
         this.#warnings.push(`the dynamic file ${file.path} replaces ${replaced.map((name) => `--${name}`).join(", ")}`);
       }
@@ -221,9 +235,9 @@ class Builder {
     const urls = values["static-backends"];
     const columns = ["static-models", "static-model-types", "static-model-labels"] as const;
     for (const name of columns) {
-      const count = values[name].length;
-      if (count === 0 || count === urls.length) continue;
-      const reason = `${count} ${count === 1 ? "entry" : "entries"} for ${urls.length} backend${urls.length === 1 ? "" : "s"}`;
+      const given = values[name].length;
+      if (given === 0 || given === urls.length) continue;
+      const reason = `${count(given, "entry", "entries")} for ${count(urls.length, "backend")}`;
       this.#reject(name, values[name].join(","), reason, "give one per URL of --static-backends, in the same order");
     }
     const [models, types, labels] = columns.map((name) => values[name]);

@@ -11,13 +11,7 @@ export interface StaticEntry {
   readonly label: string | null;
 }
 
-export type ReportEntry = (
-  index: number,
-  field: keyof StaticEntry,
-  value: string,
-  reason: string,
-  fix: string,
-) => void;
+export type ReportEntry = (index: number, field: keyof StaticEntry, value: string, reason: string, fix: string) => void;
 
 export interface UrlVerdict {
   /** Without trailing slash; `null` = not usable. */
@@ -67,7 +61,13 @@ export function joinEndpoints(entries: readonly StaticEntry[], report: ReportEnt
     } else if (before.models === null || entry.model === null || before.models.includes(entry.model)) {
       report(index, "url", entry.url, "the same engine is listed twice", "remove one of them");
     } else if (before.label !== entry.label) {
-      report(index, "label", entry.label ?? "", `${verdict.url} has another label already`, "give one label per engine");
+      report(
+        index,
+        "label",
+        entry.label ?? "",
+        `${verdict.url} has another label already`,
+        "give one label per engine",
+      );
     } else {
       endpoints.set(verdict.url, { ...before, models: [...before.models, entry.model] });
     }

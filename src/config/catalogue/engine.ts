@@ -61,6 +61,7 @@ export const engineOptions = {
     default: [],
     repeatable: true,
     placeholder: "KEY",
+    secret: true,
     expects: "a key",
     help: "Key that `/v1/*` asks for.",
   }),

@@ -91,12 +91,23 @@ export const productionStackOptions = {
     ],
     help: "Serve `/v1/files` and `/v1/batches`.",
   }),
-  "file-storage-class": choice({ ...batch, default: "local_file", values: ["local_file"], help: "Where files are kept." }),
+  "file-storage-class": choice({
+    ...batch,
+    default: "local_file",
+    values: ["local_file"],
+    help: "Where files are kept.",
+  }),
   "file-storage-path": text({ ...batch, default: "/tmp/vllm_files", help: "Folder of the files." }),
   "batch-processor": choice({ ...batch, default: "local", values: ["local"], help: "What runs batches." }),
 
   "lmcache-controller-port": integer({ ...lmcache, default: 9000, min: 0, max: 65535, help: noController }),
-  "lmcache-controller-reply-port": optionalInteger({ ...lmcache, default: null, min: 0, max: 65535, help: noController }),
+  "lmcache-controller-reply-port": optionalInteger({
+    ...lmcache,
+    default: null,
+    min: 0,
+    max: 65535,
+    help: noController,
+  }),
   "lmcache-controller-heartbeat-port": optionalInteger({
     ...lmcache,
     default: null,
@@ -107,7 +118,11 @@ export const productionStackOptions = {
   "lmcache-health-check-interval": seconds({ ...lmcache, default: 5, help: noController }),
   "lmcache-worker-timeout": seconds({ ...lmcache, default: 30, help: noController }),
 
-  "semantic-cache-model": text({ ...semantic, default: "all-MiniLM-L6-v2", help: "No answers are cached by likeness." }),
+  "semantic-cache-model": text({
+    ...semantic,
+    default: "all-MiniLM-L6-v2",
+    help: "No answers are cached by likeness.",
+  }),
   "semantic-cache-dir": text({ ...semantic, default: "semantic_cache", help: "No answers are cached by likeness." }),
   "semantic-cache-threshold": decimal({
     ...semantic,

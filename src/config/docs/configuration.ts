@@ -61,7 +61,9 @@ function defaults(name: OptionName): string {
     return option.kind === "boolean" && option.default === false ? "off" : "none";
   };
   const base = shown(first);
-  const differing = others.filter((command) => shown(command) !== base).map((command) => `${command} ${shown(command)}`);
+  const differing = others
+    .filter((command) => shown(command) !== base)
+    .map((command) => `${command} ${shown(command)}`);
   return [base, ...differing].join("; ");
 }
 
@@ -141,7 +143,14 @@ function compatibilitySection(): string[] {
       ["Flag", "Default there", "Default here", "State"],
       Object.entries(productionStackFlags).flatMap(([name, there]) =>
         isOptionName(name)
-          ? [[code(`--${name}`), there === null || there === "" ? "none" : code(there), defaults(name), stateText(optionOf(name))]]
+          ? [
+              [
+                code(`--${name}`),
+                there === null || there === "" ? "none" : code(there),
+                defaults(name),
+                stateText(optionOf(name)),
+              ],
+            ]
           : [],
       ),
     ),

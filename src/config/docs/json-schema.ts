@@ -55,7 +55,9 @@ function valueSchema(option: Option): Schema {
       return { anyOf: [base, { type: "string" }] };
     case "choice": {
       const refused = refusedValues(option.refusals);
-      const values = Array.isArray(base["enum"]) ? base["enum"].filter((value) => !refused.includes(String(value))) : [];
+      const values = Array.isArray(base["enum"])
+        ? base["enum"].filter((value) => !refused.includes(String(value)))
+        : [];
       return { ...base, enum: values };
     }
     default:
