@@ -12,7 +12,7 @@ import { checkHelp, commandHelp, mainHelp } from "./help.ts";
 import type { Layer } from "./layer.ts";
 import { nearest } from "./nearest.ts";
 import { optionCommands, type OptionCommand } from "./option.ts";
-import { throwFirst } from "./problem.ts";
+import { throwFirst, type Problem } from "./problem.ts";
 import { resolve, type Resolved } from "./resolve.ts";
 import { buildRouterConfig, logLevels } from "./router-config.ts";
 import type { EngineCommandOptions, RouterConfig, UpOptions } from "./types.ts";
@@ -112,7 +112,7 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
   if (command !== "engine") layers.push(configLayer(command, [flags, environment], files));
   const resolved = resolve(command, layers);
   if (command === "engine") {
-    throwFirst(resolved.problems);
+    throwFirst([...resolved.problems, ...portProblems(resolved)]);
     return {
       command,
       options: engineOptions(resolved),
@@ -147,6 +147,15 @@ function configLayer(command: OptionCommand, stronger: readonly Layer[], files: 
 function upOptions({ values }: Resolved): UpOptions {
   const { engines, model, preset, seed, speed } = values;
   return { engines, models: model, preset, seed, speed };
+}
+
+/** Engines listen on consecutive ports, which must all exist. */
+function portProblems({ values, origins }: Resolved): Problem[] {
+  const last = values.port + values.engines - 1;
+  if (values.port === 0 || last <= 65535) return [];
+  const reason = `${values.engines} engines from port ${values.port} on would need port ${last}`;
+  const origin = origins.get("engines") ?? { name: "--engines" };
+  return [{ origin, value: String(values.engines), reason, fix: "give a lower --port, or fewer engines" }];
 }
 
 function engineOptions({ values: v }: Resolved): EngineCommandOptions {

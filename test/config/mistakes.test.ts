@@ -194,6 +194,11 @@ const cases: readonly {
     says: "--max-body-bytes 67108864: above --max-buffered-bytes 65536; lower it, or raise the other",
   },
   {
+    name: "more engines than ports",
+    argv: ["engine", "--port", "65530", "--engines", "10"],
+    says: "--engines 10: 10 engines from port 65530 on would need port 65539; give a lower --port, or fewer engines",
+  },
+  {
     name: "a check of nothing",
     argv: ["check", "confg"],
     says: "check confg: unknown target; write lmstack check config FILE",
@@ -227,8 +232,8 @@ test("a secret is never part of a message", () => {
 
 test("what has no effect, or not yet, is one warning each and no error", () => {
   const { warnings } = parseRouter([
-    ...["--lmcache-controller-port", "9001", "--sentry-dsn", "https://x@sentry/1", "--semantic-cache-dir", "d"],
-    ...["--engine-stats-interval", "15", "--log-stats", "--k8s-port", "8000"],
+    ..."--lmcache-controller-port 9001 --sentry-dsn https://x@sentry/1 --semantic-cache-dir d".split(" "),
+    ..."--engine-stats-interval 15 --log-stats --k8s-port 8000".split(" "),
   ]);
   assert.deepEqual([...warnings].sort(), [
     "not built yet, ignored: --engine-stats-interval, --log-stats, --k8s-port",

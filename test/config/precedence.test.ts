@@ -107,9 +107,9 @@ test("reroute attempts are retries, unless retries are given too", () => {
 test("backends, models, types and labels are joined by position", () => {
   const parsed = parse([
     "router",
-    ...["--static-backends", "http://a:1/,https://b/x", "--static-models", "m,n"],
-    ...["--static-model-types", "chat,completion", "--static-model-labels", "p,d", "--static-aliases", "x:m,y:n"],
-    ...["--static-backend-health-checks", "--static-backend-health-check-interval", "30"],
+    ..."--static-backends http://a:1/,https://b/x --static-models m,n".split(" "),
+    ..."--static-model-types chat,completion --static-model-labels p,d --static-aliases x:m,y:n".split(" "),
+    ..."--static-backend-health-checks --static-backend-health-check-interval 30".split(" "),
   ]);
   assert.ok(parsed.command === "router");
   assert.deepEqual(parsed.config.dynamic.endpoints, [
