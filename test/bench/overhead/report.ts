@@ -21,6 +21,11 @@ function figure(value: number | undefined): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
+/** With its coverage, as few windows cannot give 95 %. */
+function interval({ interval: { low, high, coverage } }: Verdict): string {
+  return Number.isNaN(low) ? "-" : `${figure(low)} .. ${figure(high)} (${Math.round(coverage * 100)} %)`;
+}
+
 function met(verdict: Verdict): string {
   if (verdict.mark === undefined) return "no mark";
   return verdict.met === undefined ? "no data" : verdict.met ? "yes" : "no";
@@ -42,7 +47,7 @@ export function renderReport(verdicts: readonly Verdict[], names: readonly Candi
     "measure",
     ...shown,
     "ours / nginx",
-    "95 % interval",
+    "interval (coverage)",
     "mark",
     "met",
     "windows",
@@ -54,7 +59,7 @@ export function renderReport(verdicts: readonly Verdict[], names: readonly Candi
     verdict.measure,
     ...shown.map((name) => figure(verdict.values[name])),
     verdict.load === "memory" ? "-" : figure(verdict.judged),
-    `${figure(verdict.interval.low)} .. ${figure(verdict.interval.high)}`,
+    interval(verdict),
     verdict.mark === undefined ? "-" : `<= ${verdict.mark}${verdict.load === "memory" ? " KB" : ""}`,
     met(verdict),
     String(verdict.rounds),
