@@ -1,0 +1,143 @@
+// Whether an endpoint may be used, from what happened to it: ready -> ejected -> probing -> slow start -> ready. One probe
+// request decides about the return, never a rush of them. Pure: time comes in as an argument.
+
+export type BreakerState = "ready" | "ejected" | "probing" | "slow_start";
+
+export interface BreakerOptions {
+  /** Failures in a row that eject. */
+  readonly consecutiveFailures: number;
+  /** Share of failures in the window that ejects, with at least `minRequests` in it. */
+  readonly failureRate: number;
+  readonly minRequests: number;
+  readonly windowMs: number;
+  /** First ejection; doubled each time, up to `maxEjectMs` while active checks pass. */
+  readonly ejectMs: number;
+  readonly maxEjectMs: number;
+  /** Traffic grows from a tenth to all of the endpoint's share over this time. */
+  readonly slowStartMs: number;
+  /** A probe that has told nothing for so long is given to another request. */
+  readonly probeMs: number;
+}
+
+export const breakerDefaults: BreakerOptions = {
+  consecutiveFailures: 5,
+  failureRate: 0.5,
+  minRequests: 20,
+  windowMs: 10_000,
+  ejectMs: 500,
+  maxEjectMs: 2_500,
+  slowStartMs: 5_000,
+  probeMs: 10_000,
+};
+
+export class Breaker {
+  readonly #options: BreakerOptions;
+  #state: BreakerState = "ready";
+  #consecutive = 0;
+  #windowStartMs = 0;
+  #successes = 0;
+  #failures = 0;
+  #ejections = 0;
+  #untilMs = 0;
+  #probeSinceMs = -1;
+  #slowSinceMs = 0;
+  #checksPass = true;
+  /** Times it was ejected since the start. */
+  ejected = 0;
+
+  constructor(options: BreakerOptions = breakerDefaults) {
+    this.#options = options;
+  }
+
+  /** The state now; time alone moves it from ejected to probing and from slow start to ready. */
+  state(nowMs: number): BreakerState {
+    if (this.#state === "ejected" && this.#checksPass && nowMs >= this.#untilMs) {
+      this.#state = "probing";
+      this.#probeSinceMs = -1;
+    }
+    if (this.#state === "slow_start" && nowMs - this.#slowSinceMs >= this.#options.slowStartMs) {
+      this.#state = "ready";
+      this.#ejections = 0;
+    }
+    return this.#state;
+  }
+
+  /** Whether a request may be sent now. */
+  admits(nowMs: number): boolean {
+    const state = this.state(nowMs);
+    if (state === "ejected") return false;
+    if (state === "probing") return this.#probeSinceMs < 0 || nowMs - this.#probeSinceMs > this.#options.probeMs;
+    return true;
+  }
+
+  /** A request is sent: it is the probe where one is due. */
+  picked(nowMs: number): void {
+    if (this.state(nowMs) === "probing") this.#probeSinceMs = nowMs;
+  }
+
+  /** Share of its normal traffic that it should get, 0.1 to 1. */
+  weight(nowMs: number): number {
+    if (this.state(nowMs) !== "slow_start") return 1;
+    return Math.max(0.1, Math.min(1, (nowMs - this.#slowSinceMs) / this.#options.slowStartMs));
+  }
+
+  /** The request said nothing about the endpoint (the client left): a probe is free again. */
+  inconclusive(): void {
+    this.#probeSinceMs = -1;
+  }
+
+  success(nowMs: number): void {
+    this.#consecutive = 0;
+    this.#roll(nowMs);
+    this.#successes++;
+    if (this.#state === "probing") {
+      this.#state = "slow_start";
+      this.#slowSinceMs = nowMs;
+      this.#resetWindow(nowMs);
+    }
+  }
+
+  failure(nowMs: number): void {
+    this.#consecutive++;
+    this.#roll(nowMs);
+    this.#failures++;
+    if (this.#state === "ejected") return;
+    const total = this.#successes + this.#failures;
+    const rate = total >= this.#options.minRequests && this.#failures / total >= this.#options.failureRate;
+    if (this.#state === "probing" || this.#consecutive >= this.#options.consecutiveFailures || rate) this.#eject(nowMs);
+  }
+
+  /** An active check passed: an ejected endpoint may be probed at once. */
+  checkPassed(nowMs: number): void {
+    const before = this.#checksPass;
+    this.#checksPass = true;
+    if (this.#state === "ejected" && !before) this.#untilMs = nowMs;
+  }
+
+  /** An active check failed: nothing is sent until one passes. */
+  checkFailed(nowMs: number): void {
+    this.#checksPass = false;
+    if (this.#state !== "ejected") this.#eject(nowMs);
+  }
+
+  #eject(nowMs: number): void {
+    const { ejectMs, maxEjectMs } = this.#options;
+    this.#state = "ejected";
+    this.#untilMs = nowMs + Math.min(maxEjectMs, ejectMs * 2 ** Math.min(this.#ejections, 16));
+    this.#ejections++;
+    this.ejected++;
+    this.#consecutive = 0;
+    this.#probeSinceMs = -1;
+    this.#resetWindow(nowMs);
+  }
+
+  #roll(nowMs: number): void {
+    if (nowMs - this.#windowStartMs >= this.#options.windowMs) this.#resetWindow(nowMs);
+  }
+
+  #resetWindow(nowMs: number): void {
+    this.#windowStartMs = nowMs;
+    this.#successes = 0;
+    this.#failures = 0;
+  }
+}

@@ -1,0 +1,139 @@
+// One engine as the router knows it: address, models, connections, breaker, and the requests that are on it. The counts are
+// the router's own, because an engine's `/metrics` lags; a ticket is the only way to change them.
+import type { Clock } from "../clock.ts";
+import type { EngineAddress } from "../http/engine-connection.ts";
+import { EnginePool } from "../http/engine-pool.ts";
+import type { Sweeper } from "../http/sweeper.ts";
+import { Breaker } from "./breaker.ts";
+
+export const endpointStates = ["starting", "ready", "draining", "ejected", "gone"] as const;
+export type EndpointState = (typeof endpointStates)[number];
+
+/** An entry of an engine's `/v1/models`, fields kept as they came. */
+export type ModelEntry = Readonly<Record<string, unknown>> & { readonly id: string };
+
+/**
+ * Counts one request on its endpoint: queued until its first token, running until its end. Released once, on every way
+ * out; a second release does nothing.
+ */
+export class LoadTicket {
+  readonly #endpoint: Endpoint;
+  #phase: "queued" | "running" | "released" = "queued";
+
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
+    endpoint.queued++;
+  }
+
+  firstToken(): void {
+    if (this.#phase !== "queued") return;
+    this.#phase = "running";
+    this.#endpoint.queued--;
+    this.#endpoint.running++;
+  }
+
+  release(): void {
+    if (this.#phase === "released") return;
+    if (this.#phase === "queued") this.#endpoint.queued--;
+    else this.#endpoint.running--;
+    this.#phase = "released";
+    this.#endpoint.released();
+  }
+}
+
+export class Endpoint {
+  /** `host:port` with the path prefix where there is one; the value of the `endpoint` label. */
+  readonly id: string;
+  readonly url: string;
+  /** Value of `Host` towards it. */
+  readonly authority: string;
+  /** Prefix of every path; "" = none. */
+  readonly basePath: string;
+  readonly pool: EnginePool;
+  readonly breaker = new Breaker();
+  readonly createdSeconds: number;
+  readonly label: string | null;
+  /** Models from the configuration; null = what the engine says. */
+  readonly configuredModels: readonly string[] | null;
+  /** Requests sent whose first token has not come. */
+  queued = 0;
+  /** Requests past their first token. */
+  running = 0;
+  models: readonly string[];
+  entries: readonly ModelEntry[] = [];
+  /** Not asked again until then: it said that it is busy. */
+  busyUntilMs = 0;
+  /** The last active check that went wrong, for people; null = none since the last good one. */
+  lastProblem: string | null = "not checked yet";
+  #checked = false;
+  #leaving = false;
+  readonly #onEmpty: (endpoint: Endpoint) => void;
+
+  constructor(
+    url: string,
+    models: readonly string[] | null,
+    label: string | null,
+    engineTls: EngineAddress["tls"],
+    clock: Clock,
+    sweeper: Sweeper,
+    keepAliveMs: number,
+    onEmpty: (endpoint: Endpoint) => void,
+  ) {
+    const parsed = new URL(url);
+    this.url = url;
+    this.authority = parsed.host;
+    this.basePath = parsed.pathname === "/" ? "" : parsed.pathname.replace(/\/$/, "");
+    this.id = `${parsed.host}${this.basePath}`;
+    this.configuredModels = models;
+    this.models = models ?? [];
+    this.label = label;
+    this.createdSeconds = Math.floor(clock.wallMs() / 1000);
+    const encrypted = parsed.protocol === "https:";
+    const address: EngineAddress = {
+      host: parsed.hostname.replace(/^\[|\]$/g, ""),
+      port: parsed.port === "" ? (encrypted ? 443 : 80) : Number(parsed.port),
+      tls: encrypted ? (engineTls ?? { ca: null, rejectUnauthorized: true }) : null,
+    };
+    this.pool = new EnginePool(address, clock, sweeper, keepAliveMs);
+    this.#onEmpty = onEmpty;
+  }
+
+  get inFlight(): number {
+    return this.queued + this.running;
+  }
+
+  state(nowMs: number): EndpointState {
+    if (this.#leaving) return this.inFlight > 0 ? "draining" : "gone";
+    if (!this.#checked) return "starting";
+    const breaker = this.breaker.state(nowMs);
+    return breaker === "ejected" || breaker === "probing" ? "ejected" : "ready";
+  }
+
+  /** Checked once with success and not on its way out: what the breaker says comes on top. */
+  get known(): boolean {
+    return this.#checked && !this.#leaving;
+  }
+
+  /** Its first active check passed and its models are known. */
+  becameReady(): void {
+    this.#checked = true;
+  }
+
+  /** Discovery no longer lists it: no new requests, the running ones finish. */
+  leave(): void {
+    this.#leaving = true;
+    this.released();
+  }
+
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
+  /** For tickets: a count went down. */
+  released(): void {
+    if (this.#leaving && this.inFlight === 0) {
+      this.pool.closeIdle();
+      this.#onEmpty(this);
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// A small client for the router's own questions to an engine (`/health`, `/v1/models`, probe requests): over the same pool
+// and parser as the relay, with a time limit and a bound on the answer.
+import type { Clock, Timer } from "../clock.ts";
+import type { EngineConnection, EngineFailure, EngineReceiver } from "../http/engine-connection.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import type { Endpoint } from "./endpoint.ts";
+
+export interface EngineAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+const maxAnswerBytes = 16 * 1024 * 1024;
+
+/**
+ * Asks an engine.
+ * @param key engine API key, or null
+ * @throws Error saying what went wrong, for people
+ */
+export function askEngine(
+  endpoint: Endpoint,
+  method: "GET" | "POST",
+  path: string,
+  json: string | null,
+  key: string | null,
+  timeoutMs: number,
+  clock: Clock,
+): Promise<EngineAnswer> {
+  return new Promise((resolve, reject) => {
+    // Always a new connection: a check must not fail because an idle one had just been closed.
+    const question = new Question(endpoint, timeoutMs, clock, resolve, reject);
+    const body = json === null ? [] : [Buffer.from(json)];
+    const head =
+      `${method} ${endpoint.basePath}${path} HTTP/1.1\r\nhost: ${endpoint.authority}\r\nuser-agent: lmstack\r\naccept: */*\r\n` +
+      (key === null ? "" : `authorization: Bearer ${key}\r\n`) +
+      (body[0] === undefined ? "" : `content-type: application/json\r\ncontent-length: ${body[0].length}\r\n`);
+    question.send(`${head}connection: close\r\n\r\n`, body);
+  });
+}
+
+class Question implements EngineReceiver {
+  readonly #resolve: (answer: EngineAnswer) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #connection: EngineConnection;
+  readonly #timer: Timer;
+  readonly #pieces: Buffer[] = [];
+  #bytes = 0;
+  #status = 0;
+
+  constructor(
+    endpoint: Endpoint,
+    timeoutMs: number,
+    clock: Clock,
+    resolve: (answer: EngineAnswer) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#connection = endpoint.pool.acquire(true);
+    this.#timer = clock.setTimer(timeoutMs, () => this.#fail(`no answer within ${timeoutMs / 1000} s`));
+  }
+
+  send(head: string, body: readonly Buffer[]): void {
+    this.#connection.send(head, body, false, this);
+  }
+
+  onConnected(): void {}
+
+  onHead(head: ResponseHead): void {
+    this.#status = head.status;
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    this.#bytes += end - start;
+    if (this.#bytes > maxAnswerBytes) this.#fail(`the answer is longer than ${maxAnswerBytes} bytes`);
+    else this.#pieces.push(Buffer.from(buf.subarray(start, end)));
+  }
+
+  onRead(): void {}
+
+  onMessageEnd(): void {
+    this.#timer.cancel();
+    this.#resolve({ status: this.#status, body: Buffer.concat(this.#pieces) });
+  }
+
+  onFailure(failure: EngineFailure): void {
+    this.#timer.cancel();
+    this.#reject(new Error(failure.detail));
+  }
+
+  #fail(reason: string): void {
+    this.#timer.cancel();
+    this.#connection.destroy();
+    this.#reject(new Error(reason));
+  }
+}

@@ -1,0 +1,133 @@
+// The endpoints, and which of them serves which model. Level-triggered: discovery publishes the whole desired set and
+// `reconcile` makes the registry equal to it, so that a lost event can't be wrong for long.
+import type { Clock } from "../clock.ts";
+import type { EndpointSpec } from "../config/types.ts";
+import type { EngineAddress } from "../http/engine-connection.ts";
+import type { Sweeper } from "../http/sweeper.ts";
+import { Endpoint, type ModelEntry } from "./endpoint.ts";
+
+export interface RegistryOptions {
+  readonly clock: Clock;
+  readonly sweeper: Sweeper;
+  readonly keepAliveMs: number;
+  readonly engineTls: EngineAddress["tls"];
+}
+
+export class Registry {
+  readonly #options: RegistryOptions;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #leaving = new Set<Endpoint>();
+  #byModel = new Map<string, Endpoint[]>();
+  #aliases: ReadonlyMap<string, string> = new Map();
+  #synced = false;
+  /** Called when endpoints or their models changed. */
+  onChange: () => void = () => undefined;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a first list was given, even an empty one. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** Endpoints that discovery lists, in its order, then those that still finish requests. */
+  list(): Endpoint[] {
+    return [...this.#endpoints.values(), ...this.#leaving];
+  }
+
+  /** Makes the registry equal to the desired set. An endpoint whose models or label changed is another endpoint. */
+  reconcile(specs: readonly EndpointSpec[], aliases: ReadonlyMap<string, string>): void {
+    const desired = new Map(specs.map((spec) => [spec.url, spec]));
+    for (const [url, endpoint] of this.#endpoints) {
+      const spec = desired.get(url);
+      if (spec !== undefined && same(endpoint, spec)) continue;
+      this.#endpoints.delete(url);
+      this.#leaving.add(endpoint);
+      endpoint.leave();
+    }
+    for (const spec of specs) {
+      if (this.#endpoints.has(spec.url)) continue;
+      const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
+      this.#endpoints.set(
+        spec.url,
+        new Endpoint(spec.url, spec.models, spec.label, engineTls, clock, sweeper, keepAliveMs, (gone) => {
+          this.#leaving.delete(gone);
+          this.onChange();
+        }),
+      );
+    }
+    this.#aliases = aliases;
+    this.#synced = true;
+    this.reindex();
+  }
+
+  /** An endpoint's models became known or changed. */
+  reindex(): void {
+    const byModel = new Map<string, Endpoint[]>();
+    for (const endpoint of this.#endpoints.values()) {
+      for (const model of endpoint.models) {
+        const list = byModel.get(model);
+        if (list === undefined) byModel.set(model, [endpoint]);
+        else list.push(endpoint);
+      }
+    }
+    this.#byModel = byModel;
+    this.onChange();
+  }
+
+  /** What a name stands for: the model itself, or an alias's target. */
+  resolve(name: string): string {
+    return this.#aliases.get(name) ?? name;
+  }
+
+  /** Endpoints that serve a model, whatever their state; undefined = the model is not known. */
+  serving(model: string): readonly Endpoint[] | undefined {
+    return this.#byModel.get(model);
+  }
+
+  /** Names that a client may use, sorted. */
+  names(): string[] {
+    const names = new Set(this.#byModel.keys());
+    for (const [alias, target] of this.#aliases) if (names.has(target)) names.add(alias);
+    return [...names].sort();
+  }
+
+  get models(): Iterable<string> {
+    return this.#byModel.keys();
+  }
+
+  /** The union of the engines' model entries, each id once, fields kept; aliases point to their model by `root`. */
+  entries(): ModelEntry[] {
+    const found = new Map<string, ModelEntry>();
+    for (const endpoint of this.#endpoints.values()) {
+      for (const id of endpoint.models) {
+        if (found.has(id)) continue;
+        const entry = endpoint.entries.find((candidate) => candidate.id === id);
+        found.set(id, entry ?? { id, object: "model", created: endpoint.createdSeconds, owned_by: "vllm" });
+      }
+    }
+    for (const [alias, target] of this.#aliases) {
+      const entry = found.get(target);
+      if (entry !== undefined && !found.has(alias)) found.set(alias, { ...entry, id: alias, root: target });
+    }
+    return [...found.values()];
+  }
+
+  find(id: string): Endpoint | undefined {
+    for (const endpoint of this.#endpoints.values()) if (endpoint.id === id) return endpoint;
+    return undefined;
+  }
+
+  close(): void {
+    for (const endpoint of this.list()) endpoint.pool.closeIdle();
+  }
+}
+
+function same(endpoint: Endpoint, spec: EndpointSpec): boolean {
+  return (
+    endpoint.label === spec.label &&
+    JSON.stringify(endpoint.configuredModels) === JSON.stringify(spec.models)
+  );
+}

@@ -1,0 +1,276 @@
+// One connection to an engine, carrying one request at a time. Written on sockets because the relay is the product: bytes
+// are read into a buffer of our own and handed on in place. It must never half-close (vLLM takes that as the client's
+// leaving) and never reuse a connection on which either message is incomplete.
+import net from "node:net";
+import tls from "node:tls";
+import type { Clock } from "../clock.ts";
+import { ResponseParser, type ResponseHead, type ResponseSink } from "./response-parser.ts";
+
+export interface EngineAddress {
+  readonly host: string;
+  readonly port: number;
+  /** null = plain TCP. */
+  readonly tls: { readonly ca: string | null; readonly rejectUnauthorized: boolean } | null;
+}
+
+export type EngineFailureKind = "dns" | "refused" | "connect_timeout" | "tls" | "reset" | "closed" | "bad_response";
+
+export interface EngineFailure {
+  readonly kind: EngineFailureKind;
+  /** For people: the system's error, or what was wrong with the bytes. */
+  readonly detail: string;
+  /** Whether any byte of an answer to this request had arrived. */
+  readonly answered: boolean;
+  /** Whether the connection had carried an earlier request. */
+  readonly reused: boolean;
+}
+
+/** What the owner of a request on the connection is told. After `onMessageEnd` or `onFailure` nothing more comes. */
+export interface EngineReceiver extends ResponseSink {
+  onHead(head: ResponseHead): void;
+  onFailure(failure: EngineFailure): void;
+  /** The socket took everything: more may be read on the other side. */
+  onConnected(): void;
+}
+
+/** Bytes asked of the system in one read. Only the pages that a read touches become resident. */
+const readBytes = 64 * 1024;
+const maxHeadBytes = 64 * 1024;
+
+export class EngineConnection implements ResponseSink {
+  readonly #socket: net.Socket;
+  readonly #clock: Clock;
+  readonly #parser: ResponseParser;
+  readonly #onClosed: (connection: EngineConnection) => void;
+  readonly #onIdle: (connection: EngineConnection) => void;
+  #receiver: EngineReceiver | null = null;
+  #buffer: Buffer = Buffer.alloc(0);
+  #bufferTaken = false;
+  #served = 0;
+  #answered = false;
+  #keepAlive = false;
+  #connected = false;
+  #closed = false;
+  #paused = false;
+  /** When it became idle, by the clock. */
+  idleSinceMs = 0;
+
+  constructor(
+    address: EngineAddress,
+    clock: Clock,
+    onIdle: (connection: EngineConnection) => void,
+    onClosed: (connection: EngineConnection) => void,
+  ) {
+    this.#clock = clock;
+    this.#onIdle = onIdle;
+    this.#onClosed = onClosed;
+    this.#parser = new ResponseParser(maxHeadBytes, this);
+    this.#socket = address.tls === null ? this.#connectPlain(address) : this.#connectTls(address, address.tls);
+    this.#socket.on("end", () => this.#onEndOfInput());
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(classify(error, this.#connected), error.message));
+    this.#socket.on("close", () => this.#onEndOfInput());
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Whether an earlier request was answered on it. */
+  get reused(): boolean {
+    return this.#served > 0;
+  }
+
+  /**
+   * Sends a request. Head and a small body leave in one write.
+   * @param head request line and header fields with the final empty line, latin1
+   * @param body payload in pieces; must not be changed until the answer is over
+   */
+  send(head: string, body: readonly Buffer[], headRequest: boolean, receiver: EngineReceiver): void {
+    this.#receiver = receiver;
+    this.#answered = false;
+    this.#parser.reset(headRequest);
+    const socket = this.#socket;
+    const first = body[0];
+    if (first === undefined) {
+      socket.write(head, "latin1");
+      return;
+    }
+    if (body.length === 1 && first.length <= 16 * 1024) {
+      const message = Buffer.allocUnsafe(head.length + first.length);
+      message.write(head, 0, "latin1");
+      first.copy(message, head.length);
+      socket.write(message);
+      return;
+    }
+    socket.cork();
+    socket.write(head, "latin1");
+    for (const piece of body) socket.write(piece);
+    socket.uncork();
+  }
+
+  /** Stops reading: the client is slow. */
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** The bytes of the read that is being reported stay in use (queued in another socket): the next read gets a new buffer. */
+  keepBuffer(): void {
+    this.#bufferTaken = true;
+  }
+
+  /** Ends the connection at once: the engine sees the client leave. Nothing is reported to the receiver any more. */
+  destroy(): void {
+    this.#receiver = null;
+    this.#close();
+  }
+
+  /** Ends the connection because it could not be made in time. */
+  failConnect(detail: string): void {
+    this.#fail("connect_timeout", detail);
+  }
+
+  onHead(head: ResponseHead): void {
+    this.#keepAlive = head.keepAlive && (head.chunked || head.contentLength >= 0 || head.status === 204 || head.status === 304);
+    this.#receiver?.onHead(head);
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    this.#receiver?.onChunkData(buf, start, end);
+  }
+
+  onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
+    this.#receiver?.onRead(buf, start, end, whole, last);
+  }
+
+  onMessageEnd(): void {
+    const receiver = this.#receiver;
+    this.#receiver = null;
+    this.#served++;
+    // An answer before the whole request was taken leaves the rest of the request on the wire: not reusable.
+    const reusable = this.#keepAlive && !this.#closed && this.#socket.writableLength === 0;
+    if (reusable) {
+      if (this.#paused) this.resume();
+      this.idleSinceMs = this.#clock.nowMs();
+      this.#onIdle(this);
+    } else this.#close();
+    receiver?.onMessageEnd();
+  }
+
+  #connectPlain(address: EngineAddress): net.Socket {
+    this.#buffer = Buffer.allocUnsafeSlow(readBytes);
+    const socket = net.connect({
+      host: address.host,
+      port: address.port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+      onread: {
+        buffer: () => {
+          if (this.#bufferTaken) {
+            this.#bufferTaken = false;
+            this.#buffer = Buffer.allocUnsafeSlow(readBytes);
+          }
+          return this.#buffer;
+        },
+        callback: (length: number) => {
+          this.#onData(this.#buffer, length);
+          return true;
+        },
+      },
+    });
+    socket.once("connect", this.#onConnect);
+    return socket;
+  }
+
+  #connectTls(address: EngineAddress, options: NonNullable<EngineAddress["tls"]>): net.Socket {
+    const socket = tls.connect({
+      host: address.host,
+      port: address.port,
+      rejectUnauthorized: options.rejectUnauthorized,
+      ALPNProtocols: ["http/1.1"],
+      ...(net.isIP(address.host) === 0 ? { servername: address.host } : {}),
+      ...(options.ca === null ? {} : { ca: options.ca }),
+    });
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk, chunk.length));
+    socket.once("secureConnect", this.#onConnect);
+    return socket;
+  }
+
+  readonly #onConnect = (): void => {
+    this.#connected = true;
+    this.#receiver?.onConnected();
+  };
+
+  #onData(buf: Buffer, length: number): void {
+    if (this.#closed) return;
+    if (this.#receiver === null) {
+      // an idle connection has nothing to say: an answer nobody asked for would be taken for the next one
+      this.#close();
+      return;
+    }
+    this.#answered = true;
+    let used: number;
+    try {
+      used = this.#parser.feed(buf, 0, length);
+    } catch (error) {
+      this.#fail("bad_response", error instanceof Error ? error.message : String(error));
+      return;
+    }
+    // More than was asked for. A request that was just sent on it, in the same turn, was not what these bytes answer.
+    if (used < length) this.#fail("closed", "bytes after the end of the answer");
+  }
+
+  #onEndOfInput(): void {
+    if (this.#closed) return;
+    if (this.#receiver !== null && this.#answered && this.#parser.endOfInput()) {
+      this.#close();
+      return;
+    }
+    this.#fail("closed", "the engine closed the connection");
+  }
+
+  #fail(kind: EngineFailureKind, detail: string): void {
+    const receiver = this.#receiver;
+    this.#receiver = null;
+    this.#close();
+    receiver?.onFailure({ kind, detail, answered: this.#answered, reused: this.#served > 0 });
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.destroy();
+    this.#onClosed(this);
+  }
+}
+
+function classify(error: NodeJS.ErrnoException, connected: boolean): EngineFailureKind {
+  if (connected) return "reset";
+  switch (error.code) {
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+    case "EAI_FAIL":
+      return "dns";
+    case "ETIMEDOUT":
+      return "connect_timeout";
+    default:
+      return error.code !== undefined && /^(ERR_TLS|ERR_SSL|CERT|DEPTH|SELF_SIGNED|UNABLE_TO)/.test(error.code) ? "tls" : "refused";
+  }
+}

@@ -1,0 +1,197 @@
+// One request of a client and the answer to it, as the rooms behind the server see them. It knows framing towards the
+// client and nothing about engines. Exactly one of `end`, `cut` or the client's leaving finishes it.
+import { headerValue, type HeaderList } from "./head.ts";
+import type { LmstackError } from "../errors/catalogue.ts";
+import type { RequestHead } from "./request-parser.ts";
+
+/** Who reads the request's body. */
+export interface BodyReader {
+  onBodyChunk(chunk: Buffer): void;
+  onBodyEnd(): void;
+  /** The body can't be had: too slow, malformed or too large. Nothing more comes. */
+  onBodyError(error: LmstackError): void;
+}
+
+/** What the connection offers to its exchange. */
+export interface ExchangeHost {
+  readonly remoteAddress: string;
+  readonly encrypted: boolean;
+  readonly draining: boolean;
+  readBody(exchange: Exchange, maxBytes: number): void;
+  writeBytes(bytes: Buffer | string): void;
+  /** Whether bytes are still queued in our process. */
+  readonly queuedBytes: number;
+  readonly needsDrain: boolean;
+  cork(): void;
+  uncork(): void;
+  finish(exchange: Exchange, close: boolean): void;
+  cut(): void;
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  401: "Unauthorized",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  417: "Expectation Failed",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+export class Exchange {
+  readonly head: RequestHead;
+  readonly receivedAtMs: number;
+  readonly #host: ExchangeHost;
+  #body: BodyReader | null = null;
+  #headSent = false;
+  #finished = false;
+  #pendingHead: string | null = null;
+  /** The request's body has been read to its end. */
+  bodyComplete = false;
+  /** Called once when the client has left before the answer was finished. */
+  onClientGone: (() => void) | null = null;
+  /** Called when everything queued has been taken, after `needsDrain` was true. */
+  onDrain: (() => void) | null = null;
+
+  constructor(head: RequestHead, host: ExchangeHost, receivedAtMs: number) {
+    this.head = head;
+    this.#host = host;
+    this.receivedAtMs = receivedAtMs;
+  }
+
+  get remoteAddress(): string {
+    return this.#host.remoteAddress;
+  }
+
+  get encrypted(): boolean {
+    return this.#host.encrypted;
+  }
+
+  /** Whether any byte of the answer has left or is about to. */
+  get started(): boolean {
+    return this.#headSent;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  get reader(): BodyReader | null {
+    return this.#body;
+  }
+
+  header(name: string): string | null {
+    return headerValue(this.head.headers, name);
+  }
+
+  /** Whether the body of an answer may be chunked: HTTP/1.0 has no such thing. */
+  get canChunk(): boolean {
+    return this.head.minor === 1;
+  }
+
+  /** Asks for the body; without this call it is read and dropped. */
+  readBody(reader: BodyReader, maxBytes: number): void {
+    this.#body = reader;
+    this.#host.readBody(this, maxBytes);
+  }
+
+  /**
+   * Begins an answer: the head leaves with the first bytes of the body, or at `flush`.
+   * @param headers name and value in turn; framing and `connection` are added here
+   * @param length bytes of the body; null = chunked, or until the end of the connection for HTTP/1.0
+   */
+  begin(status: number, reason: string, headers: HeaderList, length: number | null): void {
+    let text = `HTTP/1.1 ${status} ${reason === "" ? (reasons[status] ?? "Status") : reason}\r\n`;
+    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    if (length !== null) text += `content-length: ${length}\r\n`;
+    else if (this.canChunk) text += "transfer-encoding: chunked\r\n";
+    if (this.#closes(length)) text += "connection: close\r\n";
+    else if (this.head.minor === 0) text += "connection: keep-alive\r\n";
+    this.#pendingHead = `${text}\r\n`;
+    this.#headSent = true;
+    this.#closeAfter = this.#closes(length);
+  }
+
+  #closeAfter = false;
+
+  #closes(length: number | null): boolean {
+    return !this.head.keepAlive || this.#host.draining || !this.bodyComplete || (length === null && !this.canChunk);
+  }
+
+  /** Sends raw bytes of the body, framed already where the body is chunked. Queued bytes keep referring to `bytes`. */
+  write(bytes: Buffer): void {
+    const head = this.#pendingHead;
+    if (head === null) {
+      this.#host.writeBytes(bytes);
+      return;
+    }
+    this.#pendingHead = null;
+    if (bytes.length <= 16 * 1024) {
+      const joined = Buffer.allocUnsafe(head.length + bytes.length);
+      joined.write(head, 0, "latin1");
+      bytes.copy(joined, head.length);
+      this.#host.writeBytes(joined);
+      return;
+    }
+    this.#host.cork();
+    this.#host.writeBytes(head);
+    this.#host.writeBytes(bytes);
+    this.#host.uncork();
+  }
+
+  /** Sends the head without waiting for the body. */
+  flush(): void {
+    if (this.#pendingHead === null) return;
+    const head = this.#pendingHead;
+    this.#pendingHead = null;
+    this.#host.writeBytes(head);
+  }
+
+  /** Bytes that wait in this process for the client to read. */
+  get queuedBytes(): number {
+    return this.#host.queuedBytes;
+  }
+
+  /** True after a write when the client is slow: stop producing until `onDrain`. */
+  get needsDrain(): boolean {
+    return this.#host.needsDrain;
+  }
+
+  /** The answer is complete. */
+  end(): void {
+    if (this.#finished) return;
+    this.flush();
+    this.#finished = true;
+    this.#host.finish(this, this.#closeAfter);
+  }
+
+  /** A whole answer in one call. */
+  answer(status: number, headers: HeaderList, body: Buffer | string): void {
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    this.begin(status, "", headers, bytes.length);
+    if (this.head.method !== "HEAD" && bytes.length > 0) this.write(bytes);
+    this.end();
+  }
+
+  /** Ends the connection without a proper end of the answer: the client must see that it was cut. */
+  cut(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#host.cut();
+  }
+
+  /** For the connection: the client has left. */
+  clientGone(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.onClientGone?.();
+  }
+}

@@ -1,0 +1,165 @@
+// Answers of an engine from bytes, split anywhere. Pure. Besides the payload it reports, for each read, whether the raw
+// bytes were whole chunks: then the relay can pass them on as they came instead of framing them anew.
+import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
+import { HeadReader } from "./head-reader.ts";
+import { hasOption, headerValue, malformed, parseFields, type HeaderList } from "./head.ts";
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly reason: string;
+  readonly headers: HeaderList;
+  readonly connection: string;
+  /** Bytes of the body; -1 when it is chunked or ends with the connection. */
+  readonly contentLength: number;
+  readonly chunked: boolean;
+  /** Whether the engine keeps the connection open after this answer. */
+  readonly keepAlive: boolean;
+  /** Lower case, without parameters; "" = none. */
+  readonly mediaType: string;
+}
+
+export interface ResponseSink extends ChunkSink {
+  onHead(head: ResponseHead): void;
+  /**
+   * All of one read's body bytes were reported by `onChunkData`. [start, end) of `buf` are the bytes on the wire, with
+   * chunk framing where the body is chunked; `whole` says that they are complete chunks, `last` that they end with the
+   * last chunk.
+   */
+  onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void;
+  onMessageEnd(): void;
+}
+
+/** @throws LmstackError `malformed_http` */
+export function parseResponseHead(text: string): ResponseHead {
+  const lineEnd = text.indexOf("\r\n");
+  const line = lineEnd < 0 ? text : text.slice(0, lineEnd);
+  const match = /^HTTP\/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?$/.exec(line);
+  if (match === null) throw malformed("the status line is not VERSION STATUS REASON");
+  const fields = parseFields(text, lineEnd < 0 ? text.length : lineEnd + 2);
+  const contentType = headerValue(fields.list, "content-type") ?? "";
+  const semicolon = contentType.indexOf(";");
+  return {
+    status: Number(match[2]),
+    reason: match[3] ?? "",
+    headers: fields.list,
+    connection: fields.connection,
+    contentLength: fields.contentLength,
+    chunked: fields.chunked,
+    keepAlive:
+      match[1] === "1" ? !hasOption(fields.connection, "close") : hasOption(fields.connection, "keep-alive"),
+    mediaType: (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase(),
+  };
+}
+
+const inHead = 0;
+const inLength = 1;
+const inChunks = 2;
+const untilClose = 3;
+const ended = 4;
+
+export class ResponseParser implements ChunkSink {
+  readonly #sink: ResponseSink;
+  readonly #maxHeadBytes: number;
+  readonly #head: HeadReader;
+  #state = inHead;
+  #remaining = 0;
+  #chunks: ChunkedDecoder | null = null;
+  #noBody = false;
+
+  constructor(maxHeadBytes: number, sink: ResponseSink) {
+    this.#maxHeadBytes = maxHeadBytes;
+    this.#sink = sink;
+    this.#head = new HeadReader(maxHeadBytes);
+  }
+
+  /** Prepares for the next answer on the connection. `headRequest`: the answer to HEAD has no body. */
+  reset(headRequest: boolean): void {
+    this.#state = inHead;
+    this.#noBody = headRequest;
+    this.#chunks = null;
+  }
+
+  get finished(): boolean {
+    return this.#state === ended;
+  }
+
+  /**
+   * @returns offset of the first byte that does not belong to the answer
+   * @throws LmstackError `malformed_http`, `head_too_large`
+   */
+  feed(buf: Buffer, start: number, end: number): number {
+    let at = start;
+    while (this.#state === inHead) {
+      if (at >= end || !this.#head.feed(buf, at, end)) return end;
+      at = this.#head.next;
+      this.#begin(parseResponseHead(this.#head.text));
+    }
+    if (at >= end) return at;
+    switch (this.#state) {
+      case inLength: {
+        const stop = at + Math.min(this.#remaining, end - at);
+        this.#remaining -= stop - at;
+        this.#sink.onChunkData(buf, at, stop);
+        this.#sink.onRead(buf, at, stop, false, false);
+        if (this.#remaining === 0) this.#finish();
+        return stop;
+      }
+      case inChunks: {
+        const chunks = this.#chunks;
+        if (chunks === null) return at;
+        const wasAtBoundary = chunks.atBoundary;
+        const stop = chunks.feed(buf, at, end, this);
+        this.#sink.onRead(buf, at, stop, wasAtBoundary && chunks.atBoundary && !chunks.sawTrailers, chunks.finished);
+        if (chunks.finished) this.#finish();
+        return stop;
+      }
+      case untilClose:
+        this.#sink.onChunkData(buf, at, end);
+        this.#sink.onRead(buf, at, end, false, false);
+        return end;
+      default:
+        return at;
+    }
+  }
+
+  /** The connection ended. @returns whether that is a proper end of the answer */
+  endOfInput(): boolean {
+    if (this.#state !== untilClose) return this.#state === ended;
+    this.#finish();
+    return true;
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    this.#sink.onChunkData(buf, start, end);
+  }
+
+  #begin(head: ResponseHead): void {
+    if (head.status < 200) {
+      // interim answers carry nothing for the client; an upgrade was never asked for
+      if (head.status === 101) throw malformed("the engine switched protocols unasked");
+      return;
+    }
+    const noBody = this.#noBody || head.status === 204 || head.status === 304;
+    if (noBody || head.contentLength === 0) {
+      this.#sink.onHead(head);
+      this.#finish();
+    } else if (head.chunked) {
+      this.#state = inChunks;
+      this.#chunks = new ChunkedDecoder(this.#maxHeadBytes);
+      this.#sink.onHead(head);
+    } else if (head.contentLength > 0) {
+      this.#state = inLength;
+      this.#remaining = head.contentLength;
+      this.#sink.onHead(head);
+    } else {
+      this.#state = untilClose;
+      this.#sink.onHead(head);
+    }
+  }
+
+  #finish(): void {
+    this.#state = ended;
+    this.#chunks = null;
+    this.#sink.onMessageEnd();
+  }
+}

@@ -1,0 +1,348 @@
+// One connection of a client: bytes in, requests out one at a time, answers back in order. It holds the time limits for
+// slow senders and readers. It must never answer a pipelined request before the one in front, and never drop the close of
+// a connection: the engine works for whoever still listens.
+import type { Socket } from "node:net";
+import { LmstackError } from "../errors/catalogue.ts";
+import type { Clock } from "../clock.ts";
+import { Exchange, type ExchangeHost } from "./exchange.ts";
+import { RequestParser, type RequestHead, type RequestSink } from "./request-parser.ts";
+import type { Sweepable, Sweeper } from "./sweeper.ts";
+import type { HeaderList } from "./head.ts";
+
+export interface ServerHandler {
+  /** A request's head is whole. */
+  onRequest(exchange: Exchange): void;
+  /** How to tell a client that its bytes are not a request. */
+  refusal(error: LmstackError): { status: number; headers: HeaderList; body: string };
+}
+
+export interface ConnectionLimits {
+  readonly maxHeadBytes: number;
+  readonly headMs: number;
+  readonly bodyIdleMs: number;
+  readonly keepAliveMs: number;
+  readonly clientStallMs: number;
+}
+
+/** A client may go on sending for so long, and so much, after it was told no, so that it gets to read the answer. */
+const lingerMs = 5_000;
+const lingerBytes = 128 * 1024 * 1024;
+/** Pipelined bytes held while a request is answered. */
+const maxAheadBytes = 64 * 1024;
+
+const continueLine = "HTTP/1.1 100 Continue\r\n\r\n";
+
+export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
+  readonly remoteAddress: string;
+  readonly encrypted: boolean;
+  readonly #socket: Socket;
+  readonly #clock: Clock;
+  readonly #limits: ConnectionLimits;
+  readonly #handler: ServerHandler;
+  readonly #sweeper: Sweeper;
+  readonly #onClosed: (connection: ServerConnection) => void;
+  readonly #parser: RequestParser;
+  #exchange: Exchange | null = null;
+  #maxBodyBytes = 0;
+  #bodyBytes = 0;
+  #dropBody = false;
+  #ahead: Buffer[] = [];
+  #aheadBytes = 0;
+  #feeding = false;
+  #closed = false;
+  #lingering = false;
+  #lingered = 0;
+  #draining: boolean;
+  /** Last progress of whatever is awaited; its meaning follows the state. */
+  #sinceMs: number;
+  #lastQueued = 0;
+  #stalledSinceMs = -1;
+
+  constructor(
+    socket: Socket,
+    clock: Clock,
+    limits: ConnectionLimits,
+    handler: ServerHandler,
+    sweeper: Sweeper,
+    draining: boolean,
+    encrypted: boolean,
+    onClosed: (connection: ServerConnection) => void,
+  ) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#handler = handler;
+    this.#sweeper = sweeper;
+    this.#draining = draining;
+    this.encrypted = encrypted;
+    this.#onClosed = onClosed;
+    this.remoteAddress = socket.remoteAddress ?? "";
+    this.#parser = new RequestParser(limits.maxHeadBytes, this);
+    this.#sinceMs = clock.nowMs();
+    sweeper.add(this);
+    socket.on("data", this.#onData);
+    socket.on("end", () => this.#onEnd());
+    socket.on("error", () => this.#onClose());
+    socket.on("close", () => this.#onClose());
+    socket.on("drain", () => this.#exchange?.onDrain?.());
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  get busy(): boolean {
+    return this.#exchange !== null;
+  }
+
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get needsDrain(): boolean {
+    return this.#socket.writableNeedDrain && this.#socket.writableLength > 0;
+  }
+
+  /** No further request after the present one; an idle connection ends now. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#exchange === null && !this.#parser.inHead && !this.#lingering) this.#close();
+  }
+
+  destroy(): void {
+    this.#onClose();
+  }
+
+  // --- what the parser reports
+
+  onHead(head: RequestHead): void {
+    this.#bodyBytes = 0;
+    this.#dropBody = false;
+    this.#maxBodyBytes = 0;
+    const exchange = new Exchange(head, this, this.#clock.nowMs());
+    exchange.bodyComplete = head.contentLength === 0;
+    this.#exchange = exchange;
+    this.#handler.onRequest(exchange);
+  }
+
+  onBody(buf: Buffer, start: number, end: number): void {
+    this.#bodyBytes += end - start;
+    const exchange = this.#exchange;
+    if (exchange === null || this.#dropBody) return;
+    const reader = exchange.reader;
+    if (reader === null) return;
+    if (this.#bodyBytes > this.#maxBodyBytes) {
+      this.#dropBody = true;
+      reader.onBodyError(tooLarge(this.#maxBodyBytes));
+      return;
+    }
+    reader.onBodyChunk(buf.subarray(start, end));
+  }
+
+  onMessageEnd(): void {
+    const exchange = this.#exchange;
+    if (exchange === null) return;
+    exchange.bodyComplete = true;
+    if (!this.#dropBody) exchange.reader?.onBodyEnd();
+  }
+
+  // --- what the exchange asks for
+
+  readBody(exchange: Exchange, maxBytes: number): void {
+    this.#maxBodyBytes = maxBytes;
+    if (exchange.head.contentLength > maxBytes) {
+      this.#dropBody = true;
+      exchange.reader?.onBodyError(tooLarge(maxBytes));
+      return;
+    }
+    if (exchange.head.expectContinue && exchange.head.contentLength !== 0) this.#socket.write(continueLine, "latin1");
+    if (exchange.head.contentLength === 0) exchange.reader?.onBodyEnd();
+  }
+
+  writeBytes(bytes: Buffer | string): void {
+    if (this.#closed) return;
+    if (typeof bytes === "string") this.#socket.write(bytes, "latin1");
+    else this.#socket.write(bytes);
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  finish(exchange: Exchange, close: boolean): void {
+    if (exchange !== this.#exchange || this.#closed) return;
+    this.#exchange = null;
+    this.#sinceMs = this.#clock.nowMs();
+    if (close || this.#draining) {
+      if (exchange.bodyComplete) this.#close();
+      else this.#linger();
+      return;
+    }
+    // what was pipelined is taken up now, unless we stand in the middle of feeding, which goes on by itself
+    if (!this.#feeding && this.#ahead.length > 0) this.#feedAhead();
+  }
+
+  cut(): void {
+    this.#exchange = null;
+    if (this.#closed) return;
+    this.#closed = true;
+    // a reset where the system can: a client must not take it for a proper end
+    this.#socket.resetAndDestroy();
+    this.#leave();
+  }
+
+  // --- the socket
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#closed) return;
+    if (this.#lingering) {
+      this.#lingered += chunk.length;
+      if (this.#lingered > lingerBytes) this.#onClose();
+      return;
+    }
+    if (this.#exchange === null || this.#parser.inBody) {
+      this.#sinceMs = this.#clock.nowMs();
+      this.#feed(chunk);
+      return;
+    }
+    this.#ahead.push(chunk);
+    this.#aheadBytes += chunk.length;
+    if (this.#aheadBytes > maxAheadBytes) this.#socket.pause();
+  };
+
+  #feed(chunk: Buffer): void {
+    this.#feeding = true;
+    let at = 0;
+    try {
+      while (at < chunk.length && !this.#closed && !this.#lingering) {
+        if (this.#exchange !== null && !this.#parser.inBody) {
+          this.#ahead.unshift(chunk.subarray(at));
+          this.#aheadBytes += chunk.length - at;
+          break;
+        }
+        at = this.#parser.feed(chunk, at, chunk.length);
+      }
+    } catch (error) {
+      this.#refuse(error instanceof LmstackError ? error : new LmstackError("internal_error", String(error)));
+    } finally {
+      this.#feeding = false;
+    }
+  }
+
+  #feedAhead(): void {
+    while (this.#ahead.length > 0 && !this.#closed && !this.#lingering && (this.#exchange === null || this.#parser.inBody)) {
+      const chunk = this.#ahead.shift();
+      if (chunk === undefined) break;
+      this.#aheadBytes -= chunk.length;
+      this.#feed(chunk);
+    }
+    if (this.#aheadBytes <= maxAheadBytes && this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** The bytes are no request: say so and close. */
+  #refuse(error: LmstackError): void {
+    const exchange = this.#exchange;
+    if (exchange !== null) {
+      // in the middle of a body: whoever reads it writes the answer
+      this.#dropBody = true;
+      if (exchange.reader === null) exchange.cut();
+      else exchange.reader.onBodyError(error);
+      return;
+    }
+    const { status, headers, body } = this.#handler.refusal(error);
+    let text = `HTTP/1.1 ${status} ${status === 431 ? "Request Header Fields Too Large" : status === 408 ? "Request Timeout" : "Bad Request"}\r\n`;
+    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    text += `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`;
+    this.#socket.write(text, "latin1");
+    this.#socket.write(body);
+    this.#linger();
+  }
+
+  /**
+   * Ends our side and goes on reading for a while: closing with unread bytes makes the system send a reset, which can
+   * destroy the answer before the client has read it.
+   */
+  #linger(): void {
+    if (this.#closed) return;
+    this.#lingering = true;
+    this.#ahead = [];
+    this.#sinceMs = this.#clock.nowMs();
+    this.#socket.end();
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    if (this.#socket.writableLength === 0) {
+      this.#socket.end();
+      this.#lingering = true;
+      this.#sinceMs = this.#clock.nowMs();
+    } else this.#linger();
+  }
+
+  #onEnd(): void {
+    // A client that closes its side has left: a half-closed one can't be told from a dead one (vLLM does the same).
+    // Only an answer that is complete and still on its way is let out first.
+    if (this.#exchange === null && this.#socket.writableLength > 0) this.#linger();
+    else this.#onClose();
+  }
+
+  #onClose(): void {
+    if (this.#closed) {
+      this.#leave();
+      return;
+    }
+    this.#closed = true;
+    this.#socket.destroy();
+    this.#leave();
+  }
+
+  #leave(): void {
+    const exchange = this.#exchange;
+    this.#exchange = null;
+    this.#ahead = [];
+    this.#sweeper.delete(this);
+    this.#onClosed(this);
+    exchange?.clientGone();
+  }
+
+  onSweep(nowMs: number): void {
+    const waited = nowMs - this.#sinceMs;
+    if (this.#lingering) {
+      if (waited > lingerMs) this.#onClose();
+      return;
+    }
+    const exchange = this.#exchange;
+    if (exchange === null) {
+      if (this.#parser.inHead) {
+        if (waited > this.#limits.headMs) this.#refuse(slow("the head", this.#limits.headMs));
+      } else if (waited > this.#limits.keepAliveMs) this.#close();
+      return;
+    }
+    if (this.#parser.inBody && !this.#dropBody && exchange.reader !== null && waited > this.#limits.bodyIdleMs) {
+      this.#dropBody = true;
+      exchange.reader.onBodyError(slow("the body", this.#limits.bodyIdleMs));
+      return;
+    }
+    this.#checkStall(nowMs);
+  }
+
+  #checkStall(nowMs: number): void {
+    const queued = this.#socket.writableLength;
+    if (queued === 0 || queued < this.#lastQueued || this.#stalledSinceMs < 0) this.#stalledSinceMs = nowMs;
+    this.#lastQueued = queued;
+    if (queued > 0 && nowMs - this.#stalledSinceMs > this.#limits.clientStallMs) this.#onClose();
+  }
+}
+
+function tooLarge(maxBytes: number): LmstackError {
+  return new LmstackError("body_too_large", `The request body exceeds the limit of ${maxBytes} bytes (--max-body-bytes).`);
+}
+
+function slow(what: string, limitMs: number): LmstackError {
+  return new LmstackError("request_timeout", `${what === "the head" ? "The request's head was" : "The request's body was"} not received within ${limitMs / 1000} s.`);
+}

@@ -1,0 +1,110 @@
+// The listening side: accepts clients on TCP or TLS and keeps their connections, so that a drain can end them.
+import net from "node:net";
+import tls from "node:tls";
+import type { Clock } from "../clock.ts";
+import { ServerConnection, type ConnectionLimits, type ServerHandler } from "./server-connection.ts";
+import { Sweeper } from "./sweeper.ts";
+
+export interface ServerTls {
+  /** PEM. */
+  readonly cert: string;
+  /** PEM. */
+  readonly key: string;
+}
+
+/** How late a slow client may be noticed. */
+const sweepMs = 500;
+
+export class HttpServer {
+  readonly #server: net.Server;
+  readonly #clock: Clock;
+  readonly #limits: ConnectionLimits;
+  readonly #handler: ServerHandler;
+  readonly #sweeper: Sweeper;
+  readonly #connections = new Set<ServerConnection>();
+  readonly #encrypted: boolean;
+  #draining = false;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(clock: Clock, limits: ConnectionLimits, handler: ServerHandler, serverTls: ServerTls | null) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#handler = handler;
+    this.#sweeper = new Sweeper(clock, sweepMs);
+    this.#encrypted = serverTls !== null;
+    // half-open, because after an error the answer must go out while the client is still sending
+    const options = { allowHalfOpen: true, noDelay: true };
+    this.#server =
+      serverTls === null
+        ? net.createServer(options, this.#accept)
+        : tls.createServer({ ...options, ...serverTls, ALPNProtocols: ["http/1.1"], handshakeTimeout: limits.headMs }, this.#accept);
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * @returns the port in use, also where 0 was asked for
+   * @throws the system's error (`EADDRINUSE`, `EACCES`, ...)
+   */
+  listen(port: number, host: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ port, host, backlog: 4096 }, () => {
+        this.#server.off("error", reject);
+        // e.g. EMFILE while accepting: the clients affected see a refused connection, the others go on
+        this.#server.on("error", () => undefined);
+        const address = this.#server.address();
+        resolve(typeof address === "object" && address !== null ? address.port : port);
+      });
+    });
+  }
+
+  /** Takes over a new certificate for the connections to come. */
+  setTls(serverTls: ServerTls): void {
+    if (this.#server instanceof tls.Server) this.#server.setSecureContext(serverTls);
+  }
+
+  /** Answers carry `connection: close` from now on, idle connections end. New ones are still accepted. */
+  drain(): void {
+    this.#draining = true;
+    for (const connection of this.#connections) connection.drain();
+  }
+
+  /** Accepts no more. Resolves when the last connection has ended. */
+  close(): Promise<void> {
+    this.#server.close();
+    for (const connection of this.#connections) connection.drain();
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+    });
+  }
+
+  /** Ends all connections at once. */
+  destroy(): void {
+    this.#server.close();
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  readonly #accept = (socket: net.Socket): void => {
+    socket.setNoDelay(true);
+    const connection = new ServerConnection(
+      socket,
+      this.#clock,
+      this.#limits,
+      this.#handler,
+      this.#sweeper,
+      this.#draining,
+      this.#encrypted,
+      this.#forget,
+    );
+    this.#connections.add(connection);
+  };
+
+  readonly #forget = (connection: ServerConnection): void => {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#onEmpty?.();
+  };
+}

@@ -1,0 +1,127 @@
+// Every metric of the router, in one table: the registry, `docs/metrics.md`, dashboards and tests read it, so that nobody can
+// query a name that nobody emits. Label values are bounded by construction: configured or discovered models (else `other`),
+// endpoints that exist, closed lists. Never a client's string.
+import { errorCatalogue, outcomes } from "../errors/catalogue.ts";
+import { apiNames } from "../api/table.ts";
+import { choiceReasons } from "../routing/policy.ts";
+import { endpointStates } from "../fleet/endpoint.ts";
+import { policyNames } from "../config/types.ts";
+
+export interface MetricDefinition {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  /** Label name -> where its values come from: a closed list, or a bounded set in words. */
+  readonly labels: Readonly<Record<string, readonly string[] | string>>;
+  /** Upper bounds, ascending, without +Inf. */
+  readonly buckets?: readonly number[];
+}
+
+const model = "models that are configured or discovered, else `other`";
+const endpoint = "endpoints that discovery lists";
+
+export const attemptOutcomes = [
+  "ok",
+  "rejected",
+  "busy",
+  "unreachable",
+  "reset",
+  "timeout",
+  "server_error",
+  "bad_response",
+  "interrupted",
+  "client_gone",
+] as const;
+/** How one try on one endpoint ended. */
+export type AttemptOutcome = (typeof attemptOutcomes)[number];
+
+export const retryReasons = ["unreachable", "reset", "stale_connection", "timeout", "busy", "server_error", "bad_response"] as const;
+export type RetryReason = (typeof retryReasons)[number];
+
+const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
+const firstTokenBuckets = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640];
+
+export const metricCatalogue = {
+  lmstack_requests_total: {
+    type: "counter",
+    help: "Requests for an engine that ended, by how they ended.",
+    labels: { model, api: apiNames, outcome: outcomes },
+  },
+  lmstack_requests_in_flight: {
+    type: "gauge",
+    help: "Requests for an engine that have not ended.",
+    labels: { model },
+  },
+  lmstack_request_duration_seconds: {
+    type: "histogram",
+    help: "From a request's head to the end of its answer.",
+    labels: { model },
+    buckets: durationBuckets,
+  },
+  lmstack_time_to_first_token_seconds: {
+    type: "histogram",
+    help: "From a request's head to the first event of a stream, or to the answer where it is no stream.",
+    labels: { model },
+    buckets: firstTokenBuckets,
+  },
+  lmstack_errors_total: {
+    type: "counter",
+    help: "Errors that the router itself answered, by the label of the error catalogue.",
+    labels: { error: [...new Set(Object.values(errorCatalogue).map((definition) => definition.label))] },
+  },
+  lmstack_prompt_tokens_total: { type: "counter", help: "Prompt tokens, from usage.", labels: { model } },
+  lmstack_cached_tokens_total: { type: "counter", help: "Prompt tokens that engines had cached, from usage.", labels: { model } },
+  lmstack_generated_tokens_total: { type: "counter", help: "Generated tokens, from usage.", labels: { model } },
+  lmstack_usage_total: {
+    type: "counter",
+    help: "Good answers with and without token usage: what the token counters can't see.",
+    labels: { model, usage: ["present", "absent"] },
+  },
+  lmstack_attempts_total: {
+    type: "counter",
+    help: "Tries on an endpoint, by how they ended.",
+    labels: { endpoint, outcome: attemptOutcomes },
+  },
+  lmstack_retries_total: { type: "counter", help: "Further tries of a request, by why.", labels: { reason: retryReasons } },
+  lmstack_choices_total: {
+    type: "counter",
+    help: "Endpoints chosen, by policy and reason.",
+    labels: { policy: policyNames, reason: choiceReasons },
+  },
+  lmstack_endpoint_in_flight: {
+    type: "gauge",
+    help: "Requests of this router on an endpoint: queued before their first token, running after it.",
+    labels: { endpoint, phase: ["queued", "running"] },
+  },
+  lmstack_endpoints: {
+    type: "gauge",
+    help: "Endpoints that serve a model, by state.",
+    labels: { model, state: endpointStates },
+  },
+  lmstack_endpoint_ejections_total: { type: "counter", help: "Times that the breaker took an endpoint out.", labels: { endpoint } },
+  lmstack_engine_connections_opened_total: { type: "counter", help: "Connections made to an endpoint.", labels: { endpoint } },
+  lmstack_engine_connections_reused_total: {
+    type: "counter",
+    help: "Requests sent on a connection that had carried one before.",
+    labels: { endpoint },
+  },
+  lmstack_client_connections: { type: "gauge", help: "Open connections of clients.", labels: {} },
+  lmstack_buffered_bytes: { type: "gauge", help: "Request bodies held for their first event.", labels: {} },
+  lmstack_event_loop_delay_seconds: {
+    type: "gauge",
+    help: "How late the event loop ran since the last scrape.",
+    labels: { quantile: ["0.5", "0.99", "1"] },
+  },
+  lmstack_config_reloads_total: {
+    type: "counter",
+    help: "Changes of the dynamic configuration file, by result.",
+    labels: { result: ["applied", "rejected"] },
+  },
+  lmstack_config_info: { type: "gauge", help: "1 for the revision of the dynamic configuration in force.", labels: { revision: "the one in force" } },
+  lmstack_build_info: { type: "gauge", help: "1, with the version.", labels: { version: "the one that runs" } },
+  lmstack_draining: { type: "gauge", help: "1 while the router is on its way out.", labels: {} },
+  process_resident_memory_bytes: { type: "gauge", help: "Resident memory.", labels: {} },
+  process_cpu_seconds_total: { type: "counter", help: "CPU time, user and system.", labels: {} },
+  process_start_time_seconds: { type: "gauge", help: "Start of the process, Unix time.", labels: {} },
+} as const satisfies Record<string, MetricDefinition>;
+
+export type MetricName = keyof typeof metricCatalogue;

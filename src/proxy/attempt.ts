@@ -1,0 +1,160 @@
+// One try on one endpoint: connection, ticket, time limits, and the first decision about the answer (hold it, stream it,
+// pass it). It ends in exactly one of: failed (nothing reached the client), completed, interrupted, abandoned.
+import type { Clock } from "../clock.ts";
+import type { RelayRow } from "../api/table.ts";
+import type { Endpoint } from "../fleet/endpoint.ts";
+import { LoadTicket } from "../fleet/endpoint.ts";
+import type { EngineConnection, EngineFailure, EngineReceiver } from "../http/engine-connection.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import { LmstackError } from "../errors/catalogue.ts";
+import type { RouterConfig } from "../config/types.ts";
+import type { ChoiceReason } from "../routing/policy.ts";
+import { connectionFailure, mayRetryStatus, statusFailure, timeoutFailure, type AttemptFailure } from "./failure.ts";
+import { PlainRelay } from "./plain-relay.ts";
+import type { Relay, RelayOwner } from "./relay.ts";
+import { StreamRelay } from "./stream-relay.ts";
+
+/** An error body is read up to here before another endpoint is tried. */
+const maxHeldBytes = 64 * 1024;
+
+export class Attempt implements EngineReceiver {
+  readonly endpoint: Endpoint;
+  readonly reason: ChoiceReason;
+  readonly ticket: LoadTicket;
+  readonly startedMs: number;
+  readonly #clock: Clock;
+  readonly #owner: RelayOwner;
+  readonly #row: RelayRow;
+  readonly #connection: EngineConnection;
+  readonly #expectStream: boolean;
+  /** Last bytes from the engine, by the clock. */
+  lastReadMs: number;
+  #relay: Relay | null = null;
+  #held: Buffer[] | null = null;
+  #heldBytes = 0;
+  #over = false;
+  head: ResponseHead | null = null;
+  /** Something of this attempt's answer has reached the client. */
+  committed = false;
+  /** The engine has accepted a stream and the client waits for its first event. */
+  streaming = false;
+
+  constructor(
+    owner: RelayOwner,
+    row: RelayRow,
+    endpoint: Endpoint,
+    reason: ChoiceReason,
+    fresh: boolean,
+    expectStream: boolean,
+    clock: Clock,
+  ) {
+    this.#clock = clock;
+    this.#owner = owner;
+    this.#row = row;
+    this.endpoint = endpoint;
+    this.reason = reason;
+    this.startedMs = clock.nowMs();
+    this.lastReadMs = this.startedMs;
+    this.#expectStream = expectStream;
+    this.ticket = new LoadTicket(endpoint);
+    this.#connection = endpoint.pool.acquire(fresh);
+  }
+
+  /** @param requestLine with its line end; fields follow, then the empty line */
+  send(requestLine: string, fields: string, body: readonly Buffer[], headRequest: boolean): void {
+    this.#connection.send(`${requestLine}host: ${this.endpoint.authority}\r\n${fields}`, body, headRequest, this);
+  }
+
+  /** The client has left, or the request has ended otherwise: the engine must stop working for it, in this very turn. */
+  abandon(): void {
+    this.#over = true;
+    this.#connection.destroy();
+  }
+
+  resume(): void {
+    this.#connection.resume();
+  }
+
+  onConnected(): void {}
+
+  onHead(head: ResponseHead): void {
+    this.head = head;
+    if (mayRetryStatus(head.status)) {
+      this.#held = [];
+      return;
+    }
+    if (head.mediaType === "text/event-stream" && head.status === 200) {
+      this.streaming = true;
+      this.#relay = new StreamRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id);
+    } else this.#relay = new PlainRelay(this.#owner, this.#connection, head, this.#row);
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    if (this.#held !== null) {
+      this.#heldBytes += end - start;
+      if (this.#heldBytes <= maxHeldBytes) this.#held.push(Buffer.from(buf.subarray(start, end)));
+      return;
+    }
+    this.#relay?.onChunkData(buf, start, end);
+  }
+
+  onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
+    this.lastReadMs = this.#clock.nowMs();
+    this.#relay?.onRead(buf, start, end, whole, last);
+  }
+
+  onMessageEnd(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#held !== null && this.head !== null) {
+      this.#owner.failed(statusFailure(this.head, Buffer.concat(this.#held), this.endpoint.id));
+      return;
+    }
+    this.#relay?.onMessageEnd();
+  }
+
+  onFailure(what: EngineFailure): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (!this.committed) this.#owner.failed(connectionFailure(what, this.endpoint.id));
+    else {
+      this.#owner.interrupted(
+        new LmstackError("stream_interrupted", `The engine ${this.endpoint.id} failed in mid-answer: ${what.detail}.`),
+        false,
+      );
+    }
+  }
+
+  /** Looks at the time limits. */
+  check(nowMs: number, timeouts: RouterConfig["timeouts"]): void {
+    if (this.#over) return;
+    if (!this.#connection.connected) {
+      if (nowMs - this.startedMs > timeouts.connectMs) this.#connection.failConnect(`no connection within ${timeouts.connectMs / 1000} s`);
+      return;
+    }
+    if (!this.committed) {
+      const limited = this.head !== null || this.#expectStream;
+      if (limited && nowMs - this.startedMs > timeouts.firstEventMs) {
+        this.#fail(timeoutFailure("engine_first_event_timeout", this.endpoint.id, timeouts.firstEventMs));
+      }
+      return;
+    }
+    if (this.#connection.paused) {
+      // the client is slow, not the engine
+      this.lastReadMs = nowMs;
+      return;
+    }
+    if (nowMs - this.lastReadMs > timeouts.idleMs) {
+      this.abandon();
+      this.#owner.interrupted(
+        new LmstackError("engine_idle_timeout", `The engine ${this.endpoint.id} sent nothing for ${timeouts.idleMs / 1000} s.`),
+        false,
+      );
+    }
+  }
+
+  #fail(failure: AttemptFailure): void {
+    this.abandon();
+    this.#owner.failed(failure);
+  }
+}

@@ -1,0 +1,36 @@
+// What the request path needs from the rooms around it, handed in once.
+import type { Clock } from "../clock.ts";
+import type { RouterConfig } from "../config/types.ts";
+import type { Keys } from "../admission/key-files.ts";
+import type { HealthMonitor } from "../fleet/health.ts";
+import type { Registry } from "../fleet/registry.ts";
+import type { Sweeper } from "../http/sweeper.ts";
+import type { RouterLog } from "../observe/log.ts";
+import type { RouterMetrics } from "../observe/router-metrics.ts";
+import type { Policy } from "../routing/policy.ts";
+import type { ProxiedRequest } from "./proxied-request.ts";
+import type { ResponseAffinity } from "./response-affinity.ts";
+import type { RetryBudget } from "./retry-budget.ts";
+
+export interface RouterContext {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly config: RouterConfig;
+  readonly registry: Registry;
+  readonly health: HealthMonitor;
+  readonly keys: Keys;
+  readonly metrics: RouterMetrics;
+  readonly log: RouterLog;
+  readonly retryBudget: RetryBudget;
+  readonly responses: ResponseAffinity;
+  /** Deadlines of requests. */
+  readonly sweeper: Sweeper;
+  /** Requests that have not ended, for the drain. */
+  readonly active: Set<ProxiedRequest>;
+  /** The part that a reload replaces. */
+  readonly routing: { name: string; choose: Policy; sessionKey: string | null };
+  /** Request bodies held, all together. */
+  bufferedBytes: number;
+  /** Addresses whose X-Forwarded-For is believed. */
+  readonly trusted: (address: string) => boolean;
+}

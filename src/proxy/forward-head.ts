@@ -1,0 +1,54 @@
+// The head that goes to an engine: always written anew, with one Content-Length, so that no ambiguity of the client's
+// framing gets through.
+import type { Exchange } from "../http/exchange.ts";
+import { endToEnd } from "../http/hygiene.ts";
+import type { RouterContext } from "./context.ts";
+
+const rewritten = new Set([
+  "host",
+  "content-length",
+  "expect",
+  "x-request-id",
+  "via",
+  "forwarded",
+  "x-forwarded-for",
+  "x-forwarded-proto",
+  "x-forwarded-host",
+]);
+const credentials = new Set([...rewritten, "authorization", "x-api-key"]);
+
+/**
+ * Field lines for every attempt of one request; request line and `host` come in front.
+ * @param bodyBytes -1 = the request has no body
+ */
+export function forwardFields(exchange: Exchange, ctx: RouterContext, requestId: string, bodyBytes: number): string {
+  const { head } = exchange;
+  const engineKey = ctx.keys.engine;
+  // With client keys on, a client's credential is ours and none of the engine's business.
+  const drop = ctx.keys.client !== null || engineKey !== null ? credentials : rewritten;
+  let text = "";
+  const kept = endToEnd(head.headers, head.connection, drop);
+  for (let i = 0; i < kept.length; i += 2) text += `${kept[i]}: ${kept[i + 1]}\r\n`;
+  if (engineKey !== null) text += `authorization: Bearer ${engineKey}\r\n`;
+  if (bodyBytes >= 0) text += `content-length: ${bodyBytes}\r\n`;
+  const before = ctx.trusted(exchange.remoteAddress) ? exchange.header("x-forwarded-for") : null;
+  const peer = plainAddress(exchange.remoteAddress);
+  text += `x-request-id: ${requestId}\r\n`;
+  text += `x-forwarded-for: ${before === null ? peer : `${before}, ${peer}`}\r\n`;
+  text += `x-forwarded-proto: ${exchange.encrypted ? "https" : "http"}\r\n`;
+  if (head.host !== null) text += `x-forwarded-host: ${head.host}\r\n`;
+  const via = exchange.header("via");
+  return `${text}via: ${via === null ? "" : `${via}, `}1.${head.minor} lmstack\r\n\r\n`;
+}
+
+/** IPv4 addresses without the IPv6 prefix that dual-stack sockets show. */
+export function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}
+
+const visible = /^[\x21-\x7e]{1,128}$/;
+
+/** The client's request id where it is sane, else null. */
+export function saneRequestId(value: string | null): string | null {
+  return value !== null && visible.test(value) ? value : null;
+}

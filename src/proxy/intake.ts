@@ -1,0 +1,119 @@
+// Reads a request's body and finds in its bytes what the router needs to know: the model, the session, whether a stream is
+// wanted. The body itself is kept as it came; an alias is replaced by splicing the bytes of that one value.
+import { Body } from "../api/body.ts";
+import { JsonFieldScanner } from "../api/json-fields.ts";
+import { findFormField, formBoundary } from "../api/multipart.ts";
+import type { RelayRow } from "../api/table.ts";
+import { LmstackError } from "../errors/catalogue.ts";
+
+/** What a request says of itself. */
+export interface RequestFacts {
+  /** As the client wrote it; null where the path has none (`/v1/responses/{id}`). */
+  readonly model: string | null;
+  /** A hint: whether the answer is a stream is seen from its content type. */
+  readonly stream: boolean;
+  /** Value of the JSON field that names the session; null = absent. */
+  readonly sessionField: string | null;
+  readonly previousResponse: string | null;
+}
+
+const noFacts: RequestFacts = { model: null, stream: false, sessionField: null, previousResponse: null };
+
+export class Intake {
+  readonly body = new Body();
+  readonly #boundary: string | null;
+  readonly #scanner: JsonFieldScanner | null;
+  readonly #sessionField: string | null;
+  #modelRange: { start: number; end: number } | null = null;
+
+  /**
+   * @param sessionField JSON field that names a session, or null
+   * @throws LmstackError when the content type can't be read on this path
+   */
+  constructor(row: RelayRow, contentType: string | null, contentEncoding: string | null, sessionField: string | null) {
+    this.#sessionField = sessionField;
+    if (contentEncoding !== null && contentEncoding.toLowerCase() !== "identity") {
+      throw new LmstackError("invalid_json", `A body with content-encoding ${JSON.stringify(contentEncoding)} can't be read: send it uncompressed.`);
+    }
+    // image edits come as a form or as JSON, as the client likes
+    const form = row.modelIn === "form" && !/^application\/json\b/i.test(contentType ?? "");
+    this.#boundary = form ? formBoundary(contentType) : null;
+    if (form || row.modelIn === "response") this.#scanner = null;
+    else {
+      const wanted = new Set(["model", "stream"]);
+      if (sessionField !== null) wanted.add(sessionField);
+      if (row.api === "responses") wanted.add("previous_response_id");
+      this.#scanner = new JsonFieldScanner(wanted);
+    }
+  }
+
+  /** @throws LmstackError `invalid_json` */
+  add(chunk: Buffer): void {
+    this.body.add(chunk);
+    this.#scanner?.feed(chunk);
+  }
+
+  /** @throws LmstackError `invalid_json`, `invalid_form`, `missing_model` */
+  finish(): RequestFacts {
+    if (this.#boundary !== null) return this.#formFacts(this.#boundary);
+    const scanner = this.#scanner;
+    if (scanner === null) return noFacts;
+    scanner.end();
+    const model = this.#value("model");
+    if (typeof model !== "string" || model === "") {
+      const got = model === undefined ? "is missing" : model === "" ? "is empty" : `must be a string, not ${describe(model)}`;
+      throw new LmstackError("missing_model", `The field "model" ${got}: name one of the models of /v1/models.`, "model");
+    }
+    this.#modelRange = scanner.ranges.get("model") ?? null;
+    const stream = this.#value("stream");
+    const session = this.#sessionField === null ? undefined : this.#value(this.#sessionField);
+    const previous = this.#value("previous_response_id");
+    return {
+      model,
+      stream: isTrue(stream),
+      sessionField: typeof session === "string" && session !== "" ? session : typeof session === "number" ? String(session) : null,
+      previousResponse: typeof previous === "string" ? previous : null,
+    };
+  }
+
+  /** The body with another model in it; as it came where `model` is null. */
+  pieces(model: string | null): readonly Buffer[] {
+    const range = this.#modelRange;
+    if (model === null || range === null) return this.body.pieces;
+    const value = this.#boundary === null ? JSON.stringify(model) : model;
+    return this.body.splice(range.start, range.end, Buffer.from(value));
+  }
+
+  #formFacts(boundary: string): RequestFacts {
+    const whole = this.body.slice(0, this.body.length);
+    const field = findFormField(whole, boundary, "model");
+    if (field === null || field.value === "") {
+      throw new LmstackError("missing_model", `The form field "model" is ${field === null ? "missing" : "empty"}: name one of the models of /v1/models.`, "model");
+    }
+    this.#modelRange = field;
+    const stream = findFormField(whole, boundary, "stream");
+    return { ...noFacts, model: field.value, stream: stream !== null && isTrue(stream.value) };
+  }
+
+  #value(name: string): unknown {
+    const range = this.#scanner?.ranges.get(name);
+    if (range === undefined) return undefined;
+    if (range.end - range.start > 64 * 1024) return undefined;
+    const text = this.body.slice(range.start, range.end).toString("utf8");
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new LmstackError("invalid_json", `The request body is not valid JSON: the value of "${name}" can't be read.`, name);
+    }
+  }
+}
+
+/** What Python's validation takes for true. */
+function isTrue(value: unknown): boolean {
+  return value === true || value === 1 || (typeof value === "string" && /^(true|yes|on|1|t|y)$/i.test(value));
+}
+
+function describe(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -1,0 +1,96 @@
+// What the router answers itself: models, health, readiness, version, metrics, engines, and the page for a browser where one
+// was given.
+import { errorAnswer } from "../api/error-body.ts";
+import type { OwnRow } from "../api/table.ts";
+import { LmstackError } from "../errors/catalogue.ts";
+import type { Exchange } from "../http/exchange.ts";
+import type { RouterContext } from "./context.ts";
+
+export interface OwnState {
+  readonly version: string;
+  /** The dynamic configuration as `/health` shows it; null = no such file. */
+  readonly dynamicConfig: () => object | null;
+  readonly draining: () => boolean;
+  /** HTML for a browser at `/`; null = none. */
+  readonly page: string | null;
+}
+
+const json = ["content-type", "application/json"];
+const noStore = [...json, "cache-control", "no-store"];
+
+export class OwnAnswers {
+  readonly #ctx: RouterContext;
+  readonly #state: OwnState;
+
+  constructor(ctx: RouterContext, state: OwnState) {
+    this.#ctx = ctx;
+    this.#state = state;
+  }
+
+  /** @returns false when there is nothing at this path after all */
+  answer(exchange: Exchange, row: OwnRow, parameter: string): boolean {
+    switch (row.own) {
+      case "models":
+        exchange.answer(200, json, JSON.stringify({ object: "list", data: this.#ctx.registry.entries() }));
+        return true;
+      case "model":
+        this.#model(exchange, parameter);
+        return true;
+      case "health":
+        this.#health(exchange);
+        return true;
+      case "ready":
+        this.#ready(exchange);
+        return true;
+      case "version":
+        exchange.answer(200, json, JSON.stringify({ version: this.#state.version }));
+        return true;
+      case "metrics":
+        exchange.answer(200, ["content-type", "text/plain; version=0.0.4; charset=utf-8"], this.#ctx.metrics.registry.render());
+        return true;
+      case "engines":
+        exchange.answer(200, noStore, JSON.stringify(this.#engines()));
+        return true;
+      case "page":
+        if (this.#state.page === null) return false;
+        exchange.answer(200, ["content-type", "text/html; charset=utf-8", "cache-control", "no-cache"], this.#state.page);
+        return true;
+    }
+  }
+
+  #model(exchange: Exchange, id: string): void {
+    const entry = this.#ctx.registry.entries().find((candidate) => candidate.id === id);
+    if (entry !== undefined) {
+      exchange.answer(200, json, JSON.stringify(entry));
+      return;
+    }
+    const error = new LmstackError("model_not_found", `The model \`${id.slice(0, 200)}\` does not exist.`, "model");
+    const { status, headers, body } = errorAnswer(error, "openai", exchange.header("x-request-id") ?? "", this.#ctx.random());
+    exchange.answer(status, headers, body);
+  }
+
+  #health(exchange: Exchange): void {
+    const dynamic = this.#state.dynamicConfig();
+    exchange.answer(200, noStore, JSON.stringify(dynamic === null ? { status: "healthy" } : { status: "healthy", dynamic_config: dynamic }));
+  }
+
+  /** Whether this router should get traffic. The absence of engines is no reason: one dead model must not take all away. */
+  #ready(exchange: Exchange): void {
+    const reason = this.#state.draining() ? "draining" : this.#ctx.registry.synced ? null : "waiting for the first list of endpoints";
+    if (reason === null) exchange.answer(200, noStore, JSON.stringify({ status: "ready" }));
+    else exchange.answer(503, noStore, JSON.stringify({ status: "not ready", reason }));
+  }
+
+  #engines(): object[] {
+    const now = this.#ctx.clock.nowMs();
+    return this.#ctx.registry.list().map((endpoint) => ({
+      engine_id: endpoint.id,
+      serving_models: endpoint.models,
+      created: endpoint.createdSeconds,
+      url: endpoint.url,
+      state: endpoint.state(now),
+      in_flight: { queued: endpoint.queued, running: endpoint.running },
+      ...(endpoint.lastProblem === null ? {} : { problem: endpoint.lastProblem }),
+    }));
+  }
+}

@@ -1,0 +1,91 @@
+// Passes any answer on that is no event stream: JSON, audio, text. Bytes and framing go on as they came where the client can
+// take them. A cut answer is cut towards the client too, never padded and never ended as if it were whole.
+import { findUsage } from "../api/usage.ts";
+import type { RelayRow } from "../api/table.ts";
+import type { EngineConnection } from "../http/engine-connection.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay.ts";
+
+/** `usage` stands near the end of a JSON answer; so much of it is kept while a long one passes. */
+const tailBytes = 8 * 1024;
+
+export class PlainRelay implements Relay {
+  readonly #owner: RelayOwner;
+  readonly #connection: EngineConnection;
+  readonly #head: ResponseHead;
+  readonly #row: RelayRow;
+  readonly #json: boolean;
+  #committed = false;
+  #tail: Buffer | null = null;
+  #bytes = 0;
+
+  constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow) {
+    this.#owner = owner;
+    this.#connection = connection;
+    this.#head = head;
+    this.#row = row;
+    this.#json = head.status === 200 && head.mediaType === "application/json";
+  }
+
+  /** Whether any byte of the body has come. */
+  get begun(): boolean {
+    return this.#committed;
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    this.#commit();
+    if (this.#json) this.#look(buf.subarray(start, end));
+    this.#bytes += end - start;
+    const { exchange } = this.#owner;
+    if (this.#head.chunked) {
+      // HTTP/1.0 knows no chunks; else the raw chunks go on in `onRead`
+      if (!exchange.canChunk) passOn(exchange, this.#connection, buf.subarray(start, end));
+    } else if (this.#head.contentLength >= 0 || !exchange.canChunk) {
+      passOn(exchange, this.#connection, buf.subarray(start, end));
+    } else passOn(exchange, this.#connection, asChunk(buf.subarray(start, end)));
+  }
+
+  onRead(buf: Buffer, start: number, end: number): void {
+    if (!this.#head.chunked || !this.#owner.exchange.canChunk || start === end) return;
+    this.#commit();
+    passOn(this.#owner.exchange, this.#connection, buf.subarray(start, end));
+  }
+
+  onMessageEnd(): void {
+    this.#commit();
+    const { exchange } = this.#owner;
+    if (this.#tail !== null) {
+      const usage = findUsage(this.#tail);
+      if (usage !== null) this.#owner.usage(usage);
+    }
+    const untilClose = !this.#head.chunked && this.#head.contentLength < 0;
+    if (untilClose && exchange.canChunk && this.#length() === null) exchange.write(lastChunk);
+    this.#owner.completed();
+  }
+
+  #commit(): void {
+    if (this.#committed) return;
+    this.#committed = true;
+    this.#owner.commit(this.#head, false, this.#length());
+  }
+
+  /** Length of the answer to the client; null = framed by chunks or by the end of the connection. */
+  #length(): number | null {
+    if (this.#head.contentLength >= 0) return this.#head.contentLength;
+    return this.#head.status === 204 || this.#head.status === 304 ? 0 : null;
+  }
+
+  #look(view: Buffer): void {
+    if (this.#bytes === 0 && this.#row.api === "responses") {
+      const match = /"id": ?"(resp_[^"]{1,200})"/.exec(view.toString("latin1", 0, 2048));
+      if (match?.[1] !== undefined) this.#owner.responseId(match[1]);
+    }
+    if (this.#bytes + view.length === this.#head.contentLength && this.#bytes === 0) {
+      const usage = findUsage(view);
+      if (usage !== null) this.#owner.usage(usage);
+      return;
+    }
+    const joined = this.#tail === null ? view : Buffer.concat([this.#tail, view]);
+    this.#tail = Buffer.from(joined.subarray(Math.max(0, joined.length - tailBytes)));
+  }
+}

@@ -1,0 +1,497 @@
+// The life of one request for an engine: read it, find its model, choose an endpoint, try, try elsewhere, relay, and end in
+// exactly one outcome. The one path for every proxied API, so that no endpoint can behave differently.
+// Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
+// retried once the first event has left.
+import { randomUUID } from "node:crypto";
+import { errorAnswer, errorFrame, retryAfterHeaders } from "../api/error-body.ts";
+import type { RelayRow } from "../api/table.ts";
+import type { Usage } from "../api/usage.ts";
+import { LmstackError, type Outcome } from "../errors/catalogue.ts";
+import type { Endpoint } from "../fleet/endpoint.ts";
+import type { BodyReader, Exchange } from "../http/exchange.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import type { Sweepable } from "../http/sweeper.ts";
+import type { AttemptOutcome } from "../observe/catalogue.ts";
+import type { ModelMetrics } from "../observe/router-metrics.ts";
+import { answerFields, streamFields } from "./answer-head.ts";
+import { Attempt } from "./attempt.ts";
+import type { RouterContext } from "./context.ts";
+import type { AttemptFailure, HeldAnswer } from "./failure.ts";
+import { forwardFields, saneRequestId } from "./forward-head.ts";
+import { Intake, type RequestFacts } from "./intake.ts";
+import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
+import { selectEndpoint, type Selection } from "./select.ts";
+
+const pingChunk = asChunk(Buffer.from(": ping\n\n"));
+const pingPlain = Buffer.from(": ping\n\n");
+const noPieces: readonly Buffer[] = [];
+
+export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
+  readonly exchange: Exchange;
+  readonly #ctx: RouterContext;
+  readonly #row: RelayRow;
+  /** Path and query towards an engine. */
+  readonly #target: string;
+  /** The response id in the path; "" = none. */
+  readonly #parameter: string;
+  readonly #requestId: string;
+  #intake: Intake | null = null;
+  #reserved = 0;
+  #facts: RequestFacts | null = null;
+  #model: string | null = null;
+  #metrics: ModelMetrics | null = null;
+  #fields = "";
+  #pieces: readonly Buffer[] = noPieces;
+  #session: string | null = null;
+  #attempt: Attempt | null = null;
+  #attempts = 0;
+  #last: { endpoint: Endpoint; reason: string } | null = null;
+  readonly #tried: Endpoint[] = [];
+  /** The head of an event stream has left, though no event has. */
+  #heartbeatSent = false;
+  #lastSentMs = 0;
+  #firstTokenMs: number | null = null;
+  #usage: Usage | null = null;
+  #status = 0;
+  #answerStatus = 0;
+  #ended = false;
+
+  constructor(ctx: RouterContext, exchange: Exchange, row: RelayRow, target: string, parameter: string) {
+    this.#ctx = ctx;
+    this.exchange = exchange;
+    this.#row = row;
+    this.#target = target;
+    this.#parameter = parameter;
+    this.#requestId = saneRequestId(exchange.header("x-request-id")) ?? randomUUID();
+  }
+
+  start(): void {
+    const { exchange } = this;
+    const ctx = this.#ctx;
+    exchange.onClientGone = this.#onClientGone;
+    ctx.active.add(this);
+    ctx.sweeper.add(this);
+    ctx.retryBudget.request(exchange.receivedAtMs);
+    try {
+      this.#intake = new Intake(this.#row, exchange.header("content-type"), exchange.header("content-encoding"), ctx.routing.sessionKey);
+    } catch (error) {
+      this.#fail(asLmstack(error));
+      return;
+    }
+    exchange.readBody(this, ctx.config.limits.maxBodyBytes);
+  }
+
+  // --- the body
+
+  onBodyChunk(chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#reserved += chunk.length;
+    this.#ctx.bufferedBytes += chunk.length;
+    if (this.#ctx.bufferedBytes > this.#ctx.config.limits.maxBufferedBytes) {
+      this.#fail(new LmstackError("overloaded", "The router holds as many request bodies as it may: try again shortly."));
+      return;
+    }
+    try {
+      this.#intake?.add(chunk);
+    } catch (error) {
+      this.#fail(asLmstack(error));
+    }
+  }
+
+  onBodyEnd(): void {
+    if (this.#ended || this.#intake === null) return;
+    try {
+      this.#facts = this.#intake.finish();
+      this.#route(this.#facts);
+    } catch (error) {
+      this.#fail(asLmstack(error));
+    }
+  }
+
+  onBodyError(error: LmstackError): void {
+    if (!this.#ended) this.#fail(error);
+  }
+
+  // --- choosing and trying
+
+  #route(facts: RequestFacts): void {
+    const { exchange } = this;
+    const ctx = this.#ctx;
+    const alias = this.#resolveModel(facts);
+    this.#metrics = ctx.metrics.model(this.#model);
+    this.#metrics.inFlight.value++;
+    this.#session = this.#sessionKey(facts);
+    this.#pieces = this.#intake?.pieces(alias) ?? noPieces;
+    const bytes = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const hasBody = exchange.head.method === "POST" || bytes > 0;
+    this.#fields = forwardFields(exchange, ctx, this.#requestId, hasBody ? bytes : -1);
+    this.#next(null);
+  }
+
+  /** @returns the model to write into the body, null where it stays */
+  #resolveModel(facts: RequestFacts): string | null {
+    const { registry } = this.#ctx;
+    if (facts.model === null) return null;
+    const model = registry.resolve(facts.model);
+    if (registry.serving(model) === undefined) {
+      const known = registry.names();
+      const list = known.length === 0 ? "none is known yet" : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
+      throw new LmstackError("model_not_found", `The model \`${facts.model.slice(0, 200)}\` does not exist; ${list}.`, "model");
+    }
+    this.#model = model;
+    return model === facts.model ? null : model;
+  }
+
+  #sessionKey(facts: RequestFacts): string | null {
+    const key = this.#ctx.routing.sessionKey;
+    const { exchange } = this;
+    if (key !== null) return exchange.header(key.toLowerCase()) ?? facts.sessionField;
+    return exchange.header("x-session-id") ?? exchange.header("x-user-id");
+  }
+
+  /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
+  #next(failure: AttemptFailure | null): void {
+    const ctx = this.#ctx;
+    const selection = this.#select();
+    if (selection === null) {
+      if (failure === null) this.#fail(this.#noEndpoint());
+      else this.#giveUp(failure);
+      return;
+    }
+    this.#send(selection, false);
+    ctx.metrics.choice(ctx.routing.name, selection.reason).value++;
+    this.#logRouting(selection.endpoint);
+  }
+
+  #select(): Selection | null {
+    const wanted = this.#parameter !== "" ? this.#parameter : (this.#facts?.previousResponse ?? null);
+    if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried);
+    // a stored response lives on one engine
+    const id = this.#ctx.responses.find(wanted);
+    const endpoint = id === undefined ? undefined : this.#ctx.registry.find(id);
+    if (endpoint === undefined) {
+      throw new LmstackError("response_not_found", `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`);
+    }
+    return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity" };
+  }
+
+  #send({ endpoint, reason }: Selection, fresh: boolean): void {
+    const { exchange } = this;
+    const ctx = this.#ctx;
+    this.#attempts++;
+    this.#last = { endpoint, reason };
+    endpoint.breaker.picked(ctx.clock.nowMs());
+    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock);
+    this.#attempt = attempt;
+    const { method } = exchange.head;
+    attempt.send(`${method} ${endpoint.basePath}${this.#target} HTTP/1.1\r\n`, this.#fields, this.#pieces, method === "HEAD");
+  }
+
+  // --- what the relay reports
+
+  commit(head: ResponseHead, stream: boolean, length: number | null): void {
+    const { exchange } = this;
+    const ctx = this.#ctx;
+    const attempt = this.#attempt;
+    const now = ctx.clock.nowMs();
+    this.#firstTokenMs = now - exchange.receivedAtMs;
+    this.#metrics?.firstToken.observe(this.#firstTokenMs / 1000);
+    this.#answerStatus = head.status;
+    if (attempt !== null) {
+      attempt.committed = true;
+      attempt.ticket.firstToken();
+    }
+    this.#releaseBody();
+    exchange.onDrain = this.#onDrain;
+    if (!this.#heartbeatSent) {
+      exchange.begin(head.status, head.reason, answerFields(head, this.#requestId, stream ? streamFields(head) : []), length);
+    }
+  }
+
+  usage(usage: Usage): void {
+    // Anthropic's streams tell prompt and answer apart in two events
+    const before = this.#usage;
+    this.#usage =
+      before === null
+        ? usage
+        : {
+            promptTokens: usage.promptTokens || before.promptTokens,
+            completionTokens: usage.completionTokens || before.completionTokens,
+            cachedTokens: usage.cachedTokens || before.cachedTokens,
+          };
+  }
+
+  responseId(id: string): void {
+    if (this.#attempt !== null) this.#ctx.responses.remember(id, this.#attempt.endpoint.id);
+  }
+
+  completed(): void {
+    const good = this.#answerStatus < 400;
+    this.#endAttempt(good ? "ok" : "rejected", "success");
+    this.exchange.end();
+    this.#end(good ? "ok" : "client_error", this.#answerStatus, null);
+  }
+
+  interrupted(error: LmstackError, told: boolean): void {
+    const timeout = error.code === "engine_idle_timeout";
+    this.#endAttempt(timeout ? "timeout" : "interrupted", "failure");
+    const { exchange } = this;
+    const stream = this.#isStream;
+    if (!stream) exchange.cut();
+    else {
+      if (!told) this.#writeFrame(errorFrame(error, this.#row.errors, this.#requestId));
+      if (exchange.canChunk) exchange.write(lastChunk);
+      exchange.end();
+    }
+    this.#countError(error);
+    this.#end(error.definition.outcome, this.#answerStatus, error.message);
+  }
+
+  failed(failure: AttemptFailure): void {
+    const attempt = this.#attempt;
+    if (attempt === null || this.#ended) return;
+    const ctx = this.#ctx;
+    const now = ctx.clock.nowMs();
+    const { endpoint, reason } = attempt;
+    this.#endAttempt(failure.outcome, failure.counts ? "failure" : "inconclusive");
+    if (failure.busyMs > 0) endpoint.busyUntilMs = now + failure.busyMs;
+    if (failure.counts) ctx.health.hurry(endpoint);
+    if (failure.stale) {
+      ctx.metrics.retry(failure.retryReason).value++;
+      this.#attempts--;
+      this.#send({ endpoint, reason }, true);
+      return;
+    }
+    if (isClientsFault(failure)) {
+      this.#giveUp(failure);
+      return;
+    }
+    this.#tried.push(endpoint);
+    // a 500 that two endpoints give alike is the request's
+    const repeated = failure.outcome === "server_error" && failure.answer?.head.status === 500 && this.#saw500;
+    this.#saw500 ||= failure.answer?.head.status === 500;
+    const more = this.#attempts <= ctx.config.retries && !repeated && (failure.free || ctx.retryBudget.take(now));
+    if (!more) {
+      this.#giveUp(failure);
+      return;
+    }
+    ctx.metrics.retry(failure.retryReason).value++;
+    try {
+      this.#next(failure);
+    } catch (error) {
+      this.#fail(asLmstack(error));
+    }
+  }
+
+  #saw500 = false;
+
+  // --- endings
+
+  /** No further try: the engine's own answer where there is one, else an error of ours. */
+  #giveUp(failure: AttemptFailure): void {
+    const { answer } = failure;
+    if (answer === null || answer.body.length === 0 || this.#heartbeatSent) {
+      this.#fail(failure.error);
+      return;
+    }
+    this.#passHeld(answer, failure);
+  }
+
+  #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
+    const fromStream = answer.head.mediaType === "text/event-stream";
+    const status = fromStream ? errorStatus(answer.body) : answer.head.status;
+    const head: ResponseHead = { ...answer.head, status, headers: fromStream ? ["content-type", "application/json"] : answer.head.headers };
+    const busy = failure.outcome === "busy";
+    const extra = status < 500 && !busy ? [] : ["x-should-retry", String(busy)];
+    const hasDelay = head.headers.includes("retry-after");
+    if (busy && !hasDelay) extra.push(...retryAfterHeaders(this.#ctx.random()));
+    const body = fromStream ? firstLine(answer.body) : answer.body;
+    this.exchange.begin(status, fromStream ? "" : head.reason, answerFields(head, this.#requestId, extra), body.length);
+    this.exchange.write(body);
+    this.exchange.end();
+    this.#countError(failure.error);
+    const outcome = status < 500 && !busy ? "client_error" : busy ? "queue_full" : "engine_error";
+    this.#end(outcome, status, failure.error.message);
+  }
+
+  #noEndpoint(): LmstackError {
+    const all = this.#ctx.registry.serving(this.#model ?? "") ?? [];
+    const now = this.#ctx.clock.nowMs();
+    const states = all.map((endpoint) => `${endpoint.id} ${endpoint.state(now)}`).slice(0, 8);
+    return new LmstackError("no_endpoint", `No endpoint of the model \`${this.#model}\` is ready (${states.join(", ") || "none"}).`);
+  }
+
+  /** Ends with an error of the catalogue, as an answer or as a frame. */
+  #fail(error: LmstackError): void {
+    if (this.#ended) return;
+    const { exchange } = this;
+    this.#countError(error);
+    this.#attempt?.abandon();
+    this.#endAttempt("client_gone", "inconclusive");
+    if (this.#heartbeatSent || exchange.started) {
+      if (this.#isStream || this.#heartbeatSent) {
+        this.#writeFrame(errorFrame(error, this.#row.errors, this.#requestId));
+        if (exchange.canChunk) exchange.write(lastChunk);
+        exchange.end();
+      } else exchange.cut();
+    } else {
+      const { status, headers, body } = errorAnswer(error, this.#row.errors, this.#requestId, this.#ctx.random());
+      exchange.answer(status, headers, body);
+    }
+    this.#end(error.definition.outcome, error.definition.status, error.message);
+  }
+
+  readonly #onClientGone = (): void => {
+    if (this.#ended) return;
+    this.#attempt?.abandon();
+    this.#endAttempt("client_gone", "inconclusive");
+    this.#end("client_gone", 499, null);
+  };
+
+  readonly #onDrain = (): void => this.#attempt?.resume();
+
+  /** The router stops: what still runs ends now, and says so. */
+  shutDown(): void {
+    this.#fail(new LmstackError("shutting_down", "The router is shutting down: send the request again."));
+  }
+
+  onSweep(nowMs: number): void {
+    const { timeouts } = this.#ctx.config;
+    this.#attempt?.check(nowMs, timeouts);
+    if (this.#ended) return;
+    if (timeouts.totalMs > 0 && nowMs - this.exchange.receivedAtMs > timeouts.totalMs) {
+      this.#fail(new LmstackError("total_timeout", `The request took longer than ${timeouts.totalMs / 1000} s.`));
+      return;
+    }
+    this.#heartbeat(nowMs, timeouts.sseHeartbeatMs);
+  }
+
+  #heartbeat(nowMs: number, everyMs: number): void {
+    const attempt = this.#attempt;
+    if (everyMs <= 0 || attempt === null || !attempt.streaming) return;
+    const { exchange } = this;
+    const since = Math.max(this.#lastSentMs, attempt.lastReadMs);
+    if (nowMs - since < everyMs || exchange.queuedBytes > 0) return;
+    if (!attempt.committed && !this.#heartbeatSent) {
+      // the status has to be given away; retries go on inside it until the first event
+      this.#heartbeatSent = true;
+      const { head } = attempt;
+      if (head === null) return;
+      exchange.begin(200, "", answerFields(head, this.#requestId, streamFields(head)), null);
+    }
+    exchange.write(exchange.canChunk ? pingChunk : pingPlain);
+    this.#lastSentMs = nowMs;
+  }
+
+  // --- book-keeping
+
+  get #isStream(): boolean {
+    return this.#heartbeatSent || this.#attemptWasStream;
+  }
+
+  #attemptWasStream = false;
+
+  #writeFrame(frame: string): void {
+    const bytes = Buffer.from(frame);
+    this.exchange.write(this.exchange.canChunk ? asChunk(bytes) : bytes);
+  }
+
+  #endAttempt(outcome: AttemptOutcome, verdict: "success" | "failure" | "inconclusive"): void {
+    const attempt = this.#attempt;
+    if (attempt === null) return;
+    this.#attempt = null;
+    this.#attemptWasStream = attempt.streaming;
+    const now = this.#ctx.clock.nowMs();
+    attempt.ticket.release();
+    if (verdict === "success") attempt.endpoint.breaker.success(now);
+    else if (verdict === "failure") attempt.endpoint.breaker.failure(now);
+    else attempt.endpoint.breaker.inconclusive();
+    this.#ctx.metrics.attempt(attempt.endpoint.id, outcome).value++;
+  }
+
+  #countError(error: LmstackError): void {
+    this.#ctx.metrics.error(error.definition.label).value++;
+  }
+
+  #releaseBody(): void {
+    this.#ctx.bufferedBytes -= this.#reserved;
+    this.#reserved = 0;
+    this.#pieces = noPieces;
+    this.#intake = null;
+  }
+
+  #end(outcome: Outcome, status: number, error: string | null): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#status = status;
+    const ctx = this.#ctx;
+    ctx.active.delete(this);
+    ctx.sweeper.delete(this);
+    this.#releaseBody();
+    this.exchange.onClientGone = null;
+    this.exchange.onDrain = null;
+    const durationMs = ctx.clock.nowMs() - this.exchange.receivedAtMs;
+    const known = this.#metrics;
+    const metrics = known ?? ctx.metrics.model(null);
+    if (known !== null) known.inFlight.value--;
+    metrics.ended(this.#row.api, outcome);
+    metrics.duration.observe(durationMs / 1000);
+    if (outcome === "ok") metrics.tokens(this.#usage);
+    if (outcome !== "ok" || ctx.log.wantsGood) this.#logEnd(outcome, durationMs, error);
+  }
+
+  #logEnd(outcome: Outcome, durationMs: number, error: string | null): void {
+    this.#ctx.log.request({
+      requestId: this.#requestId,
+      model: this.#model ?? "unknown",
+      api: this.#row.api,
+      outcome,
+      status: this.#status,
+      endpoint: this.#last?.endpoint.id ?? null,
+      reason: this.#last?.reason ?? null,
+      attempts: this.#attempts,
+      durationMs,
+      firstTokenMs: this.#firstTokenMs,
+      promptTokens: this.#usage?.promptTokens ?? null,
+      generatedTokens: this.#usage?.completionTokens ?? null,
+      cachedTokens: this.#usage?.cachedTokens ?? null,
+      error,
+    });
+  }
+
+  #logRouting(endpoint: Endpoint): void {
+    const { clock, log } = this.#ctx;
+    if (!log.wantsRouting) return;
+    const processSeconds = (clock.nowMs() - this.exchange.receivedAtMs) / 1000;
+    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs() / 1000, processSeconds);
+  }
+}
+
+function asLmstack(error: unknown): LmstackError {
+  if (error instanceof LmstackError) return error;
+  return new LmstackError("internal_error", error instanceof Error ? error.message : String(error));
+}
+
+/** An error in a stream's first event that names a 4xx: another engine would say the same. */
+function isClientsFault(failure: AttemptFailure): boolean {
+  const answer = failure.answer;
+  if (answer === null || answer.head.mediaType !== "text/event-stream") return false;
+  return errorStatus(answer.body) < 500;
+}
+
+/** Status that an error object names; 500 where it names none. */
+function errorStatus(payload: Buffer): number {
+  try {
+    const parsed: unknown = JSON.parse(firstLine(payload).toString("utf8"));
+    const error = typeof parsed === "object" && parsed !== null && "error" in parsed ? parsed.error : null;
+    const code = typeof error === "object" && error !== null && "code" in error ? Number(error.code) : Number.NaN;
+    return code >= 400 && code <= 599 ? code : 500;
+  } catch {
+    return 500;
+  }
+}
+
+function firstLine(payload: Buffer): Buffer {
+  const end = payload.indexOf(0x0a);
+  return end < 0 ? payload : payload.subarray(0, payload[end - 1] === 0x0d ? end - 1 : end);
+}

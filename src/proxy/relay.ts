@@ -1,0 +1,49 @@
+// What the two relays (streams, everything else) share: the side towards the request that they serve, and chunk framing.
+import type { Usage } from "../api/usage.ts";
+import type { LmstackError } from "../errors/catalogue.ts";
+import type { EngineConnection } from "../http/engine-connection.ts";
+import type { Exchange } from "../http/exchange.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import type { AttemptFailure } from "./failure.ts";
+
+/** What a relay tells the request that it serves. */
+export interface RelayOwner {
+  readonly exchange: Exchange;
+  /** The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more. */
+  commit(head: ResponseHead, stream: boolean, length: number | null): void;
+  usage(usage: Usage): void;
+  /** An engine made a stored response. */
+  responseId(id: string): void;
+  /** Nothing has reached the client: another endpoint may be tried. */
+  failed(failure: AttemptFailure): void;
+  /** The engine's answer has been passed on whole. */
+  completed(): void;
+  /**
+   * The answer broke after its first event. `told`: the engine itself has said so to the client, in a frame.
+   */
+  interrupted(error: LmstackError, told: boolean): void;
+}
+
+/** Bytes of an answer's body on their way from the engine. */
+export interface Relay {
+  onChunkData(buf: Buffer, start: number, end: number): void;
+  onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void;
+  onMessageEnd(): void;
+}
+
+export const lastChunk = Buffer.from("0\r\n\r\n");
+const crlf = Buffer.from("\r\n");
+
+/** One chunk of the chunked coding, in memory of its own. */
+export function asChunk(payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${payload.length.toString(16)}\r\n`, "latin1"), payload, crlf]);
+}
+
+/** Passes bytes of the engine's read buffer on in place, and holds the engine back while the client is slow. */
+export function passOn(exchange: Exchange, connection: EngineConnection, bytes: Buffer): void {
+  exchange.write(bytes);
+  if (exchange.queuedBytes === 0) return;
+  // the socket still refers to the bytes
+  connection.keepBuffer();
+  if (exchange.needsDrain) connection.pause();
+}

@@ -1,0 +1,268 @@
+// Puts the rooms together into a running router: used by `lmstack router`, by `lmstack up`, and by tests on real sockets.
+import { readFileSync } from "node:fs";
+import { BlockList, isIP } from "node:net";
+import { Keys, PolledFile } from "../admission/key-files.ts";
+import type { Clock } from "../clock.ts";
+import { DynamicFileError } from "../config/dynamic-file.ts";
+import type { DynamicConfig, RouterConfig } from "../config/types.ts";
+import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynamic-file.ts";
+import { UsageError } from "../errors/usage-error.ts";
+import { HealthMonitor } from "../fleet/health.ts";
+import { Registry } from "../fleet/registry.ts";
+import { HttpServer } from "../http/server.ts";
+import { Sweeper } from "../http/sweeper.ts";
+import { RouterLog } from "../observe/log.ts";
+import { RouterMetrics } from "../observe/router-metrics.ts";
+import { createPolicy } from "../routing/policies.ts";
+import type { RouterContext } from "./context.ts";
+import { Dispatcher } from "./dispatch.ts";
+import { plainAddress } from "./forward-head.ts";
+import { OwnAnswers } from "./own-answers.ts";
+import { ResponseAffinity } from "./response-affinity.ts";
+import { RetryBudget } from "./retry-budget.ts";
+
+export interface RouterDependencies {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly version: string;
+  /** HTML served at `/`; null = nothing there. */
+  readonly page: string | null;
+  readonly log?: RouterLog;
+}
+
+export interface RunningRouter {
+  readonly url: string;
+  readonly port: number;
+  readonly context: RouterContext;
+  readonly log: RouterLog;
+  /** Gives the running router another set of endpoints and another policy. */
+  apply(config: DynamicConfig, revision: string): void;
+  /** Looks at the dynamic file now instead of at the next change. */
+  reload(): Promise<void>;
+  /**
+   * Ends in peace: not ready at once, new requests are taken for `drainDelayMs`, running ones finish within
+   * `drainTimeoutMs`, what is left then gets an error.
+   */
+  drain(): Promise<void>;
+  /** Ends at once. */
+  close(): void;
+}
+
+/** How late a request's time limit may be noticed. */
+const deadlineSweepMs = 100;
+const poolSweepMs = 500;
+
+/**
+ * @throws UsageError when a file can't be read; the system's error when the port can't be had
+ */
+export async function startRouter(config: RouterConfig, deps: RouterDependencies): Promise<RunningRouter> {
+  const { clock, random } = deps;
+  const log = deps.log ?? new RouterLog(config.log);
+  const metrics = new RouterMetrics();
+  const poolSweeper = new Sweeper(clock, poolSweepMs);
+  const engineTls = {
+    ca: config.engineTls.caFile === null ? null : readFileSync(config.engineTls.caFile, "utf8"),
+    rejectUnauthorized: !config.engineTls.insecureSkipVerify,
+  };
+  const registry = new Registry({ clock, sweeper: poolSweeper, keepAliveMs: config.timeouts.engineKeepAliveMs, engineTls });
+  const keys = new Keys({ client: config.apiKeyFile, admin: config.adminKeyFile, engine: config.engineApiKeyFile }, clock, (problem) =>
+    log.error(`key file: ${problem}`),
+  );
+  const health = new HealthMonitor({
+    clock,
+    random,
+    registry,
+    timeoutMs: config.timeouts.healthCheckMs,
+    engineKey: () => keys.engine,
+    onProblem: (endpoint, problem) => log.warn(`engine ${endpoint.id}: ${problem}`, { endpoint: endpoint.id, problem }),
+    onReady: (endpoint) =>
+      log.info(`engine ${endpoint.id} is ready and serves ${endpoint.models.join(", ")}`, { endpoint: endpoint.id, models: endpoint.models }),
+  });
+  const ctx: RouterContext = {
+    clock,
+    random,
+    config,
+    registry,
+    health,
+    keys,
+    metrics,
+    log,
+    retryBudget: new RetryBudget(),
+    responses: new ResponseAffinity(),
+    sweeper: new Sweeper(clock, deadlineSweepMs),
+    active: new Set(),
+    routing: { name: config.dynamic.policy, choose: createPolicy(config.dynamic.policy), sessionKey: config.dynamic.sessionKey },
+    bufferedBytes: 0,
+    trusted: trustedProxies(config.trustedProxies),
+  };
+  const state = { draining: false, revision: "static", dynamic: config.dynamic };
+  const own = new OwnAnswers(ctx, {
+    version: deps.version,
+    dynamicConfig: () => (config.dynamicFile === null ? null : describe(state.dynamic, state.revision)),
+    draining: () => state.draining,
+    page: deps.page,
+  });
+  const { timeouts, limits } = config;
+  const server = new HttpServer(
+    clock,
+    {
+      maxHeadBytes: limits.maxHeadBytes,
+      headMs: timeouts.headMs,
+      bodyIdleMs: timeouts.bodyIdleMs,
+      keepAliveMs: timeouts.clientKeepAliveMs,
+      clientStallMs: timeouts.clientStallMs,
+    },
+    new Dispatcher(ctx, own),
+    readServerTls(config),
+  );
+  const stopMirror = metrics.mirror({
+    registry,
+    clock,
+    clientConnections: () => server.connections,
+    bufferedBytes: () => ctx.bufferedBytes,
+    draining: () => state.draining,
+    revision: () => state.revision,
+    version: deps.version,
+  });
+
+  const apply = (next: DynamicConfig, revision: string): void => {
+    registry.reconcile(next.endpoints, next.aliases);
+    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy);
+    ctx.routing.name = next.policy;
+    ctx.routing.sessionKey = next.sessionKey;
+    health.setInferenceCheck(inferenceCheck(next));
+    health.sync();
+    state.dynamic = next;
+    state.revision = revision;
+  };
+  apply(config.dynamic, "static");
+
+  const closers: (() => void)[] = [() => health.stop(), () => keys.close(), () => registry.close(), stopMirror];
+  const watcher = config.dynamicFile === null ? null : watchDynamic(config.dynamicFile, clock, apply, metrics, log);
+  if (watcher !== null) closers.push(() => watcher.close());
+  closers.push(...watchTls(config, server, clock, log));
+  const stop = (): void => {
+    for (const close of closers.splice(0)) close();
+    log.close();
+  };
+
+  let port: number;
+  try {
+    port = await server.listen(config.port, config.host);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  const shownHost = config.host === "0.0.0.0" || config.host === "::" ? "localhost" : config.host;
+  const url = `${config.tls === null ? "http" : "https"}://${shownHost.includes(":") ? `[${shownHost}]` : shownHost}:${port}`;
+
+  return {
+    url,
+    port,
+    context: ctx,
+    log,
+    apply,
+    reload: async () => watcher?.check(),
+    async drain() {
+      state.draining = true;
+      server.drain();
+      await wait(clock, timeouts.drainDelayMs);
+      const closed = server.close();
+      const timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
+        for (const request of ctx.active) request.shutDown();
+      });
+      await closed;
+      timer.cancel();
+      stop();
+    },
+    close() {
+      server.destroy();
+      stop();
+    },
+  };
+}
+
+function wait(clock: Clock, ms: number): Promise<void> {
+  return ms <= 0 ? Promise.resolve() : new Promise((resolve) => void clock.setTimer(ms, resolve));
+}
+
+function readServerTls(config: RouterConfig): { cert: string; key: string } | null {
+  if (config.tls === null) return null;
+  try {
+    return { cert: readFileSync(config.tls.certFile, "utf8"), key: readFileSync(config.tls.keyFile, "utf8") };
+  } catch (error) {
+    throw new UsageError(`--tls-cert-file, --tls-key-file: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Takes over renewed certificates: cert-manager and others replace the files long before the old ones expire. */
+function watchTls(config: RouterConfig, server: HttpServer, clock: Clock, log: RouterLog): (() => void)[] {
+  const { tls } = config;
+  if (tls === null) return [];
+  const renew = (): void => {
+    try {
+      server.setTls({ cert: readFileSync(tls.certFile, "utf8"), key: readFileSync(tls.keyFile, "utf8") });
+    } catch (error) {
+      log.error(`TLS files: ${error instanceof Error ? error.message : String(error)}; the old certificate stays in force`);
+    }
+  };
+  const files = [tls.certFile, tls.keyFile].map((path) => new PolledFile(path, clock, renew, (problem) => log.error(`TLS file: ${problem}`)));
+  return files.map((file) => () => file.close());
+}
+
+function watchDynamic(
+  file: NonNullable<RouterConfig["dynamicFile"]>,
+  clock: Clock,
+  apply: (config: DynamicConfig, revision: string) => void,
+  metrics: RouterMetrics,
+  log: RouterLog,
+): DynamicFileWatcher {
+  const reloads = metrics.registry.value("lmstack_config_reloads_total");
+  return watchDynamicFile({
+    ...file,
+    clock,
+    onChange(next, revision) {
+      apply(next, revision);
+      reloads.child("applied").value++;
+      log.info(`configuration ${revision} of ${file.path} is in force: ${next.endpoints.length} endpoints, ${next.policy}`);
+    },
+    onRejected(error) {
+      reloads.child("rejected").value++;
+      const problems = error instanceof DynamicFileError ? error.problems.join("; ") : error.message;
+      log.error(`configuration ${file.path} is rejected, the old one stays in force: ${problems}`);
+    },
+  });
+}
+
+function describe(config: DynamicConfig, revision: string): object {
+  return {
+    revision,
+    service_discovery: "static",
+    routing_logic: config.policy,
+    session_key: config.sessionKey,
+    static_backends: config.endpoints.map((endpoint) => endpoint.url),
+    static_models: config.endpoints.map((endpoint) => endpoint.models),
+    static_aliases: Object.fromEntries(config.aliases),
+  };
+}
+
+function inferenceCheck(config: DynamicConfig): Parameters<HealthMonitor["setInferenceCheck"]>[0] {
+  if (config.inferenceHealthChecks === null) return null;
+  const types = new Map(config.endpoints.flatMap((spec) => (spec.modelType === null ? [] : [[spec.url, spec.modelType] as const])));
+  return { ...config.inferenceHealthChecks, types };
+}
+
+/** Membership in the configured addresses and networks. */
+function trustedProxies(entries: readonly string[]): (address: string) => boolean {
+  if (entries.length === 0) return () => false;
+  const list = new BlockList();
+  for (const entry of entries) {
+    const [address = "", bits] = entry.split("/");
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    list.addSubnet(address, bits === undefined ? (family === "ipv6" ? 128 : 32) : Number(bits), family);
+  }
+  return (raw) => {
+    const address = plainAddress(raw);
+    return list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  };
+}

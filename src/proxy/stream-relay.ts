@@ -1,0 +1,180 @@
+// Passes an event stream on. Where a read holds whole chunks of whole frames, which is how vLLM sends, the bytes go on as
+// they came, in the same turn of the loop; else frames are put into chunks of our own and an incomplete one waits for its
+// rest. It must never let a truncated stream end like a whole one.
+import { findUsage } from "../api/usage.ts";
+import type { RelayRow } from "../api/table.ts";
+import { LmstackError } from "../errors/catalogue.ts";
+import type { EngineConnection } from "../http/engine-connection.ts";
+import type { ResponseHead } from "../http/response-parser.ts";
+import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
+import { firstFrameFailure } from "./failure.ts";
+import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay.ts";
+
+const usageKey = Buffer.from('"usage"');
+const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
+
+export class StreamRelay implements Relay, FrameSink {
+  readonly #owner: RelayOwner;
+  readonly #connection: EngineConnection;
+  readonly #head: ResponseHead;
+  readonly #row: RelayRow;
+  readonly #endpointId: string;
+  readonly #scanner = new SseScanner(this);
+  /** Payload ranges of the present read: start, end, start, end, ... */
+  readonly #ranges: number[] = [];
+  #prefix: Buffer | null = null;
+  #reading = false;
+  #committed = false;
+  #hasEvent = false;
+  #sawLast = false;
+  #over = false;
+  #terminated = false;
+  /** Bytes of complete frames in the present read. */
+  #frameBytes = 0;
+  /** Where an error frame ends in them: what follows is dropped. */
+  #cutAt = -1;
+  #firstError: Buffer | null = null;
+  #askedForResponseId: boolean;
+
+  constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow, endpointId: string) {
+    this.#owner = owner;
+    this.#connection = connection;
+    this.#head = head;
+    this.#row = row;
+    this.#endpointId = endpointId;
+    this.#askedForResponseId = row.api === "responses";
+  }
+
+  onChunkData(buf: Buffer, start: number, end: number): void {
+    if (this.#over) return;
+    if (!this.#reading) this.#beginRead();
+    this.#ranges.push(start, end);
+    if (!this.#scanner.feed(buf, start, end)) {
+      this.#end(new LmstackError("engine_bad_response", "The engine's stream has a frame without end."), false);
+    }
+  }
+
+  onFrame(kind: FrameKind, buf: Buffer, start: number, end: number, payloadStart: number): void {
+    if (this.#cutAt >= 0) return;
+    this.#frameBytes += end - start;
+    if (kind === "comment") return;
+    if (kind === "error") {
+      if (!this.#hasEvent) this.#firstError = Buffer.from(buf.subarray(payloadStart < 0 ? start : payloadStart, end));
+      this.#cutAt = this.#frameBytes;
+      return;
+    }
+    this.#hasEvent = true;
+    if (kind === "done") {
+      this.#sawLast = true;
+      return;
+    }
+    const frame = buf.subarray(start, end);
+    if (frame.indexOf(usageKey) >= 0) {
+      const usage = findUsage(frame);
+      if (usage !== null) this.#owner.usage(usage);
+    }
+    if (this.#row.lastEvent === "message_stop") {
+      if (frame.indexOf("message_stop") >= 0) this.#sawLast = true;
+    } else if (this.#row.lastEvent === "response") {
+      if (responseEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
+      if (this.#askedForResponseId) this.#findResponseId(frame);
+    }
+  }
+
+  onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
+    if (this.#over) return;
+    if (!this.#reading) this.#beginRead();
+    this.#reading = false;
+    if (this.#firstError !== null) {
+      this.#failFirst(this.#firstError);
+      return;
+    }
+    if (!this.#hasEvent) {
+      // only comments so far: the client has no head yet, and they say nothing to it
+      this.#drop();
+      return;
+    }
+    const { exchange } = this.#owner;
+    if (!this.#committed) {
+      this.#committed = true;
+      this.#owner.commit(this.#head, true, null);
+    }
+    const raw =
+      whole &&
+      exchange.canChunk &&
+      this.#prefix === null &&
+      this.#scanner.heldBytes === 0 &&
+      this.#cutAt < 0 &&
+      !(last && !this.#isWhole());
+    if (raw) {
+      this.#terminated = last;
+      passOn(exchange, this.#connection, buf.subarray(start, end));
+      this.#drop();
+      return;
+    }
+    const frames = this.#frames(buf);
+    if (frames.length > 0) passOn(exchange, this.#connection, exchange.canChunk ? asChunk(frames) : frames);
+    const cut = this.#cutAt >= 0;
+    this.#drop();
+    if (cut) this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
+  }
+
+  onMessageEnd(): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { exchange } = this.#owner;
+    if (!this.#isWhole() || !this.#committed) {
+      const error = new LmstackError("stream_interrupted", `The engine ${this.#endpointId} ended its stream before the last event.`);
+      if (this.#committed) this.#owner.interrupted(error, false);
+      else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
+      return;
+    }
+    if (!this.#terminated && exchange.canChunk) exchange.write(lastChunk);
+    this.#owner.completed();
+  }
+
+  /** Whether the stream may end here. */
+  #isWhole(): boolean {
+    return (this.#sawLast || this.#row.lastEvent === null) && this.#scanner.heldBytes === 0;
+  }
+
+  #beginRead(): void {
+    this.#reading = true;
+    this.#frameBytes = 0;
+    this.#prefix = this.#scanner.heldBytes > 0 ? Buffer.from(this.#scanner.heldView()) : null;
+  }
+
+  #drop(): void {
+    this.#ranges.length = 0;
+    this.#prefix = null;
+  }
+
+  /** Complete frames of the present read, with what was held before it, in memory of their own. */
+  #frames(buf: Buffer): Buffer {
+    const parts: Buffer[] = this.#prefix === null ? [] : [this.#prefix];
+    for (let i = 0; i < this.#ranges.length; i += 2) parts.push(buf.subarray(this.#ranges[i], this.#ranges[i + 1]));
+    const all = Buffer.concat(parts);
+    const stop = this.#cutAt >= 0 ? this.#cutAt : all.length - this.#scanner.heldBytes;
+    return all.subarray(0, stop);
+  }
+
+  #end(error: LmstackError, told: boolean): void {
+    this.#over = true;
+    this.#connection.destroy();
+    if (this.#committed) this.#owner.interrupted(error, told);
+    else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
+  }
+
+  #failFirst(payload: Buffer): void {
+    this.#over = true;
+    this.#connection.destroy();
+    this.#owner.failed(firstFrameFailure(this.#head, payload, this.#endpointId));
+  }
+
+  #findResponseId(frame: Buffer): void {
+    const match = /"id": ?"(resp_[^"]{1,200})"/.exec(frame.toString("latin1", 0, 2048));
+    if (match?.[1] === undefined) return;
+    this.#askedForResponseId = false;
+    this.#owner.responseId(match[1]);
+  }
+}
