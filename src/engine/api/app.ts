@@ -8,6 +8,7 @@ import { vllmVersion } from '../options.ts';
 import type { ResolvedOptions } from '../options.ts';
 import { FaultSwitchboard } from './faults.ts';
 import type { Fault } from './faults.ts';
+import type { StoredResponse } from './responses.ts';
 import { MetricsRecorder } from './metrics.ts';
 
 /** `GET /sim/state` and {@link RunningEngine.state}. */
@@ -43,7 +44,7 @@ export class EngineApp {
   readonly faults: FaultSwitchboard;
   readonly fingerprint: string;
   /** Stored responses of `/v1/responses`, oldest first. */
-  readonly responses = new Map<string, unknown>();
+  readonly responses = new Map<string, StoredResponse>();
   aborted = 0;
   rejected = 0;
   requests = 0;

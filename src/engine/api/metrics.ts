@@ -281,8 +281,11 @@ class Writer {
   }
 }
 
-/** A float as Python prints it: `1.0`, and an exponent with a sign and two digits from 1e16 on. */
+/** A number as Python's Prometheus client writes it: always with a point, and an exponent from seven digits on. */
 export function pythonNumber(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`;
-  return String(value).replace(/e([+-])(\d)$/, 'e$10$2');
+  const text = Number.isInteger(value) && Math.abs(value) < 1e16 ? `${value}.0` : String(value);
+  const point = text.indexOf('.');
+  if (point <= 6 || value <= 0) return text;
+  const mantissa = `${text.charAt(0)}.${text.slice(1, point)}${text.slice(point + 1)}`.replace(/[0.]+$/, '');
+  return `${mantissa}e+0${point - 1}`;
 }

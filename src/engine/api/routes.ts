@@ -2,10 +2,15 @@
 // the surface: a route that is not here answers 404 as FastAPI does.
 
 import type { EngineApp } from './app.ts';
+import { transcriptions } from './audio.ts';
 import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
 import type { Exchange } from './exchange.ts';
 import { health, listModels, load, metrics, version } from './info.ts';
+import { countTokens, messages } from './messages.ts';
+import { embeddings, rerank, score } from './pooling.ts';
+import { cancelResponse, createResponse, getResponse } from './responses.ts';
+import { detokenizeRoute, tokenizeRoute } from './tokenize.ts';
 import type { JsonObject } from './validation.ts';
 
 export interface Route {
@@ -24,25 +29,58 @@ const get = (handle: Handler): Route => ({ methods: ['GET'], body: 'raw', genera
 const post = (handle: Handler): Route => ({ methods: ['POST'], body: 'json', generates: false, handle });
 const generate = (handle: Handler): Route => ({ methods: ['POST'], body: 'json', generates: true, handle });
 
+const upload = (handle: Handler): Route => ({ methods: ['POST'], body: 'raw', generates: true, handle });
+
 const table: Readonly<Record<string, Route>> = {
   '/health': get(health),
   '/ping': { methods: ['GET', 'POST'], body: 'raw', generates: false, handle: health },
   '/version': get(version),
   '/load': get(load),
   '/metrics': get(metrics),
+  '/tokenize': post(tokenizeRoute),
+  '/detokenize': post(detokenizeRoute),
+  '/rerank': generate(rerank),
+  '/score': generate(score),
+  '/invocations': generate(invocations),
   '/v1/models': get(listModels),
   '/v1/completions': generate(completions),
   '/v1/chat/completions': generate(chatCompletions),
+  '/v1/messages': generate(messages),
+  '/v1/messages/count_tokens': post(countTokens),
+  '/v1/responses': generate(createResponse),
+  '/v1/embeddings': generate(embeddings),
+  '/v1/rerank': generate(rerank),
+  '/v2/rerank': generate(rerank),
+  '/v1/score': generate(score),
+  '/v1/audio/transcriptions': upload(transcriptions),
+  '/v1/audio/translations': upload(transcriptions),
 };
+
+/** Routes with an id in the path. */
+const patterns: readonly (readonly [RegExp, Route])[] = [
+  [/^\/v1\/responses\/([^/]+)$/, get(getResponse)],
+  [/^\/v1\/responses\/([^/]+)\/cancel$/, { methods: ['POST'], body: 'raw', generates: false, handle: cancelResponse }],
+];
+
+/** SageMaker's one route: what the body looks like says which API it means. */
+function invocations(app: EngineApp, exchange: Exchange, body: JsonObject): void {
+  if (body['messages'] !== undefined) chatCompletions(app, exchange, body);
+  else if (body['input'] !== undefined) embeddings(app, exchange, body);
+  else completions(app, exchange, body);
+}
 
 export interface FoundRoute {
   readonly route: Route;
+  /** The path's id, or nothing. */
   readonly id: string;
 }
 
 export function findRoute(path: string): FoundRoute | null {
   const exact = Object.hasOwn(table, path) ? table[path] : undefined;
-  return exact === undefined ? null : { route: exact, id: '' };
+  if (exact !== undefined) return { route: exact, id: '' };
+  for (const [pattern, route] of patterns) {
+    const id = pattern.exec(path)?.[1];
+    if (id !== undefined) return { route, id };
+  }
+  return null;
 }
-
-export { post };
