@@ -26,19 +26,31 @@ export interface LogOptions {
   readonly routingLine: boolean;
 }
 
+/** Where lines go: pino's destination, or a view of a terminal that shows the last of them. */
+export interface LogSink {
+  write(text: string): void;
+  flush(): void;
+  flushSync(): void;
+}
+
 const flushMs = 200;
+
+function standardOutput(): LogSink {
+  const out = pino.destination({ dest: 1, sync: false, minLength: 8 * 1024 });
+  // a reader that went away (a closed pipe) must not end the router
+  out.on("error", () => undefined);
+  return out;
+}
 
 export class RouterLog {
   readonly #json: pino.Logger | null;
-  readonly #out: ReturnType<typeof pino.destination>;
+  readonly #out: LogSink;
   readonly #routingLine: boolean;
   readonly #level: number;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(options: LogOptions) {
-    this.#out = pino.destination({ dest: 1, sync: false, minLength: 8 * 1024 });
-    // a reader that went away (a closed pipe) must not end the router
-    this.#out.on("error", () => undefined);
+  constructor(options: LogOptions, out: LogSink = standardOutput()) {
+    this.#out = out;
     this.#level = pino.levels.values[options.level] ?? 30;
     this.#json = options.format === "json" ? pino({ level: options.level, base: null }, this.#out) : null;
     this.#routingLine = options.routingLine;

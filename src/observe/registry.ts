@@ -61,6 +61,13 @@ class Family<Child extends Value | Distribution> {
     return child;
   }
 
+  /** Sum over all series of a counter or gauge. */
+  total(): number {
+    let sum = 0;
+    for (const child of this.#children.values()) if (child instanceof Value) sum += child.value;
+    return sum;
+  }
+
   /** Forgets all series: for those that are set anew at each scrape. */
   clear(): void {
     this.#children.clear();

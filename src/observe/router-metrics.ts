@@ -102,6 +102,11 @@ export class RouterMetrics {
     return this.registry.value("lmstack_errors_total").child(label);
   }
 
+  /** Errors that the router answered since its start. */
+  errorCount(): number {
+    return this.registry.value("lmstack_errors_total").total();
+  }
+
   /** Sets the gauges that mirror the router's state at each scrape. */
   mirror(state: MirroredState): () => void {
     const { registry } = this;
