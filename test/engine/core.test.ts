@@ -45,7 +45,10 @@ describe('prefix cache', () => {
         list.forEach((promptTokens, at) => {
           const tokens = [...promptTokens];
           let ideal = 0;
-          while ((ideal + 1) * blockSize < promptTokens.length && known.has(tokens.slice(0, (ideal + 1) * blockSize).join())) {
+          while (
+            (ideal + 1) * blockSize < promptTokens.length &&
+            known.has(tokens.slice(0, (ideal + 1) * blockSize).join())
+          ) {
             ideal++;
           }
           let result: SequenceResult | undefined;
@@ -74,7 +77,10 @@ describe('prefix cache', () => {
     const hit: number[] = [];
     const salts = [null, 'salt:a', 'salt:b', 'salt:a', null];
     salts.forEach((cacheKey, at) => {
-      core.submit({ id: String(at), promptTokens, maxTokens: 1, cacheKey }, { onFinish: (end) => void hit.push(end.cachedTokens) });
+      core.submit(
+        { id: String(at), promptTokens, maxTokens: 1, cacheKey },
+        { onFinish: (end) => void hit.push(end.cachedTokens) },
+      );
       drain(core, clock);
     });
     assert.deepEqual(hit, [0, 0, 0, 48, 48]);
@@ -146,7 +152,9 @@ describe('scheduler', () => {
           const ended = new Map<string, SequenceResult>();
           requests.forEach((wanted, at) => {
             const id = String(at);
-            const promptTokens = Array.from({ length: wanted.prompt }, (_, place) => (wanted.shared ? place : at * 100 + place));
+            const promptTokens = Array.from({ length: wanted.prompt }, (_, place) =>
+              wanted.shared ? place : at * 100 + place,
+            );
             core.submit(
               { id, promptTokens, maxTokens: wanted.tokens, priority: at % 3 },
               { onFinish: (result) => void ended.set(id, result) },
@@ -194,7 +202,11 @@ describe('scheduler', () => {
   it('serves the more important request first under the priority policy', () => {
     const { core, clock } = engineOf({ maxNumSeqs: 1, policy: 'priority' });
     const order: string[] = [];
-    for (const [id, priority] of [['first', 0], ['late', 0], ['urgent', -5]] as const) {
+    for (const [id, priority] of [
+      ['first', 0],
+      ['late', 0],
+      ['urgent', -5],
+    ] as const) {
       core.submit({ id, promptTokens: [1, 2, 3], maxTokens: 3, priority }, { onFinish: () => void order.push(id) });
       clock.advance(0.1);
     }
@@ -284,7 +296,10 @@ describe('abort', () => {
   it('frees the blocks at once and sends no further token', () => {
     const { core, clock } = engineOf();
     let tokens = 0;
-    core.submit({ id: 'x', promptTokens: Array.from({ length: 50 }, () => 7), maxTokens: 100 }, { onToken: () => void tokens++ });
+    core.submit(
+      { id: 'x', promptTokens: Array.from({ length: 50 }, () => 7), maxTokens: 100 },
+      { onToken: () => void tokens++ },
+    );
     clock.advance(5);
     assert.ok(core.stats().kvBlocksUsed > 0);
     assert.equal(core.abort('x'), true);

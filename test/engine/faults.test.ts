@@ -7,10 +7,7 @@ import { startEngine } from '../../src/engine/serve.ts';
 import type { EngineOptions, RunningEngine } from '../../src/engine/serve.ts';
 import { events, json, post, request, send, until } from './support.ts';
 
-async function withEngine(
-  use: (engine: RunningEngine) => Promise<void>,
-  options: EngineOptions = {},
-): Promise<void> {
+async function withEngine(use: (engine: RunningEngine) => Promise<void>, options: EngineOptions = {}): Promise<void> {
   const engine = await startEngine({ preset: 'fast', simApi: true, models: ['tiny'], ...options });
   try {
     await use(engine);
@@ -216,21 +213,19 @@ describe('faults of the whole engine', () => {
     ));
 
   it('crash: every connection is reset and the port refuses', () =>
-    withEngine(
-      async (engine) => {
-        let crashed = 0;
-        const other = await startEngine({ simApi: true, onCrash: () => void crashed++ });
-        const streaming = post(other, '/v1/completions', { ...generate, max_tokens: 2000 });
-        await until(() => other.state().running === 1, 'it runs');
-        await setFault(other, { fault: 'crash' });
-        const { response, end } = await streaming;
-        assert.equal(end, 'reset');
-        assert.ok(!response.complete);
-        await until(() => crashed === 1, 'the process is told');
-        assert.equal((await send(other, request('GET', '/health'))).end, 'refused');
-        assert.equal((await send(engine, request('GET', '/health'))).end, 'open', 'another engine lives on');
-      },
-    ));
+    withEngine(async (engine) => {
+      let crashed = 0;
+      const other = await startEngine({ simApi: true, onCrash: () => void crashed++ });
+      const streaming = post(other, '/v1/completions', { ...generate, max_tokens: 2000 });
+      await until(() => other.state().running === 1, 'it runs');
+      await setFault(other, { fault: 'crash' });
+      const { response, end } = await streaming;
+      assert.equal(end, 'reset');
+      assert.ok(!response.complete);
+      await until(() => crashed === 1, 'the process is told');
+      assert.equal((await send(other, request('GET', '/health'))).end, 'refused');
+      assert.equal((await send(engine, request('GET', '/health'))).end, 'open', 'another engine lives on');
+    }));
 
   it('faults can be listed and cleared', () =>
     withEngine(async (engine) => {

@@ -164,15 +164,24 @@ describe('routes that no recording covers', () => {
     const [a, b] = data.map((entry) => entry.embedding as number[]);
     assert.deepEqual(a, b);
     assert.ok(Math.abs(Math.hypot(...(a ?? [])) - 1) < 1e-6);
-    const packed = json((await post(engine, '/v1/embeddings', { ...body, encoding_format: 'base64' })).response) as Embeddings;
+    const packed = json(
+      (await post(engine, '/v1/embeddings', { ...body, encoding_format: 'base64' })).response,
+    ) as Embeddings;
     const bytes = Buffer.from(packed.data[0]?.embedding as string, 'base64');
     assert.deepEqual([...new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)], a);
   });
 
   it('rerank puts the document that shares the words first', async () => {
-    const body = { query: 'capital of France', documents: ['bread and salt', 'Paris is the capital of France'], top_n: 1 };
+    const body = {
+      query: 'capital of France',
+      documents: ['bread and salt', 'Paris is the capital of France'],
+      top_n: 1,
+    };
     const { results } = json((await post(engine, '/v1/rerank', body)).response) as { results: { index: number }[] };
-    assert.deepEqual(results.map((result) => result.index), [1]);
+    assert.deepEqual(
+      results.map((result) => result.index),
+      [1],
+    );
   });
 
   it('score compares one text with many', async () => {
@@ -217,7 +226,10 @@ describe('metrics', () => {
       for (let at = 0; at < 2; at++) await post(own, '/v1/completions', { prompt, max_tokens: 5, ignore_eos: true });
       const { response } = await send(own, request('GET', '/metrics'));
       const text = response.chunks.join('');
-      assert.equal(response.headers.find(([name]) => name === 'content-type')?.[1], 'text/plain; version=1.0.0; charset=utf-8');
+      assert.equal(
+        response.headers.find(([name]) => name === 'content-type')?.[1],
+        'text/plain; version=1.0.0; charset=utf-8',
+      );
       const label = '{engine="0",model_name="tiny"}';
       for (const line of [
         `vllm:num_requests_running${label} 0.0`,

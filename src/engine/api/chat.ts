@@ -85,7 +85,9 @@ function checkTools(body: JsonObject): void {
   if (tools.length === 0) throw badParameter('When using `tool_choice`, `tools` must be set.', 'tool_choice');
   if (!isObject(choice)) return;
   const wanted = isObject(choice['function']) ? choice['function']['name'] : undefined;
-  const known = tools.some((tool) => isObject(tool) && isObject(tool['function']) && tool['function']['name'] === wanted);
+  const known = tools.some(
+    (tool) => isObject(tool) && isObject(tool['function']) && tool['function']['name'] === wanted,
+  );
   if (known) return;
   throw badParameter('The tool specified in `tool_choice` does not match any of the specified `tools`', 'tool_choice');
 }
@@ -103,18 +105,18 @@ export function readMessage(reader: FieldReader, message: unknown, at: number): 
   }
   const content = message['content'];
   if (typeof content === 'string') return { role, content };
-  if (Array.isArray(content)) return { role, content: content.map(partText).join('\n') };
+  if (Array.isArray(content)) return { role, content: content.map((part) => partText(reader, part)).join('\n') };
   if (role === 'assistant') return { role, content: JSON.stringify(message['tool_calls'] ?? '') };
   const field = `messages.${at}.ChatCompletionUserMessageParam.content`;
   reader.issue(field, 'string_type', 'Input should be a valid string', content);
   return { role, content: '' };
 }
 
-function partText(part: unknown): string {
+function partText(reader: FieldReader, part: unknown): string {
   if (typeof part === 'string') return part;
   if (isObject(part) && typeof part['text'] === 'string') return part['text'];
   if (isObject(part) && typeof part['type'] === 'string' && part['type'] !== 'text') {
-    throw badRequest('The model is not a multimodal model');
+    throw badRequest(`${String(reader.body['model'])} is not a multimodal model`);
   }
   return '';
 }

@@ -94,8 +94,7 @@ export function queueFull(): ApiError {
   return new ApiError(503, 'Service Unavailable', message);
 }
 
-export const engineDeadMessage =
-  'EngineCore encountered an issue. See stack trace (above) for the root cause.';
+export const engineDeadMessage = 'EngineCore encountered an issue. See stack trace (above) for the root cause.';
 
 export function engineDead(): ApiError {
   return new ApiError(500, 'InternalServerError', engineDeadMessage);

@@ -176,6 +176,8 @@ export class Exchange {
   #writeHead(status: number, headers: string[], chunked = false): void {
     const { response } = this;
     response.sendDate = false;
+    // uvicorn never keeps a connection of HTTP/1.0.
+    if (this.request.httpVersionMinor === 0) response.shouldKeepAlive = false;
     if (response.shouldKeepAlive) {
       // Node would announce keep-alive; uvicorn does not.
       response.removeHeader('connection');

@@ -4,9 +4,10 @@
 import type { SequenceProgress } from '../core/index.ts';
 import { choiceSeed, Filler } from '../text/filler.ts';
 import { StopScanner } from '../text/stop.ts';
-import { detokenize, endOfSequenceId, isSpecial, tokenText } from '../text/tokenizer.ts';
+import { PieceDecoder } from '../text/piece-decoder.ts';
+import { endOfSequenceId } from '../text/tokenizer.ts';
 import type { EngineApp } from './app.ts';
-import { engineDead, promptTooLong, promptTooManyCharacters, queueFull } from './errors.ts';
+import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { Sampling } from './sampling.ts';
 
@@ -27,6 +28,7 @@ export class Choice {
   readonly index: number;
   readonly prompt: Prompt;
   readonly scanner: StopScanner;
+  readonly decoder = new PieceDecoder();
   readonly tokenIds: number[] = [];
   finish: Finish | null = null;
   cachedTokens = 0;
@@ -50,11 +52,16 @@ export interface GenerationSink {
 /** Throws what vLLM answers to a prompt that does not fit, before anything is tokenized or streamed. */
 export function checkCharacters(app: EngineApp, text: string): void {
   const { maxModelLen } = app.core;
+  // What the tokenizer's Python binding says to a lone surrogate.
+  if (!text.isWellFormed()) {
+    throw badRequest('TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]');
+  }
   if (text.length > maxModelLen * 128) throw promptTooManyCharacters(maxModelLen, text.length);
 }
 
 export function checkPrompts(app: EngineApp, prompts: readonly Prompt[]): void {
-  for (const prompt of prompts) if (prompt.tokens.length >= app.core.maxModelLen) throw promptTooLong(app.core.maxModelLen);
+  for (const prompt of prompts)
+    if (prompt.tokens.length >= app.core.maxModelLen) throw promptTooLong(app.core.maxModelLen);
 }
 
 /** Throws the 503 of a full queue. The limit counts running and waiting sequences. */
@@ -162,7 +169,7 @@ export class Generation {
       finish = { reason: 'stop', stopReason: token };
       text = scanner.rest();
     } else {
-      text = scanner.push(isSpecial(token) ? '' : tokenText(token), mayStop);
+      text = scanner.push(choice.decoder.push(token), mayStop);
       if (scanner.matched !== null) finish = { reason: 'stop', stopReason: scanner.matched };
       else if (count >= maxTokens) {
         finish = { reason: 'length', stopReason: null };
@@ -209,5 +216,3 @@ export function usageOf(choices: readonly Choice[]): Usage {
     createdTokens: choices[0]?.createdTokens ?? 0,
   };
 }
-
-export { detokenize };

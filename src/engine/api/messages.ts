@@ -17,7 +17,8 @@ import type { JsonObject } from './validation.ts';
 
 export function messages(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader({ ...body, stop: body['stop_sequences'] ?? null });
-  for (const field of ['model', 'messages', 'max_tokens']) if (body[field] === undefined) requireOn(reader, body, field);
+  for (const field of ['model', 'messages', 'max_tokens'])
+    if (body[field] === undefined) requireOn(reader, body, field);
   const conversation = readConversation(reader, body);
   const rules = { maxTokenFields: ['max_tokens'], defaultMaxTokens: null, maxModelLen: app.core.maxModelLen };
   const sampling = { ...readSampling(reader, rules, app.options), n: 1 };
@@ -56,7 +57,9 @@ function readConversation(reader: FieldReader, body: JsonObject): ChatMessage[] 
     typeof system === 'string'
       ? system
       : Array.isArray(system)
-        ? system.map((block: unknown) => (isObject(block) && typeof block['text'] === 'string' ? block['text'] : '')).join('\n')
+        ? system
+            .map((block: unknown) => (isObject(block) && typeof block['text'] === 'string' ? block['text'] : ''))
+            .join('\n')
         : '';
   return text === '' ? conversation : [{ role: 'system', content: text }, ...conversation];
 }
@@ -117,7 +120,8 @@ class BodySink implements GenerationSink {
   }
 }
 
-const deltaHead = 'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"type":"text_delta","text":';
+const deltaHead =
+  'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"type":"text_delta","text":';
 const deltaTail = '},"index":0}\n\n';
 
 class StreamSink implements GenerationSink {

@@ -31,7 +31,7 @@ export const families = {
   numRequestsWaitingByReason: family(
     'gauge',
     'vllm:num_requests_waiting_by_reason',
-    'Number of waiting requests by reason. Reason labels: \'capacity\' = waiting for scheduling capacity; \'deferred\' = deferred by transient constraints (LoRA budget, KV transfer, blocked status). Sum of all reasons equals vllm:num_requests_waiting.',
+    "Number of waiting requests by reason. Reason labels: 'capacity' = waiting for scheduling capacity; 'deferred' = deferred by transient constraints (LoRA budget, KV transfer, blocked status). Sum of all reasons equals vllm:num_requests_waiting.",
   ),
   engineSleepState: family(
     'gauge',
@@ -172,9 +172,7 @@ export const families = {
   cacheConfigInfo: family('gauge', 'vllm:cache_config_info', 'Information of the LLMEngine CacheConfig'),
 } as const;
 
-const requestSeconds = [
-  0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680,
-];
+const requestSeconds = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
 const tokenSeconds = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80];
 const firstTokenSeconds = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,

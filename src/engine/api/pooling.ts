@@ -77,7 +77,8 @@ export function score(app: EngineApp, exchange: Exchange, body: JsonObject): voi
   const first = texts(body['text_1'] ?? body['queries']);
   const second = texts(body['text_2'] ?? body['documents']);
   if (first.length === 0 || second.length === 0) throw badRequest('text_1 and text_2 must be given and non-empty');
-  if (first.length !== 1 && first.length !== second.length) throw badRequest('Input lengths must be either 1:1, 1:N or N:N');
+  if (first.length !== 1 && first.length !== second.length)
+    throw badRequest('Input lengths must be either 1:1, 1:N or N:N');
   const pairs = second.map((text, at) => [first.length === 1 ? (first[0] ?? '') : (first[at] ?? ''), text] as const);
   const prompts = pairs.map(([a, b]) => toPrompt(app, `${a}\n${b}`));
   compute(app, exchange, model, prompts, () => {

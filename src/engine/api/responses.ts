@@ -33,7 +33,12 @@ export function createResponse(app: EngineApp, exchange: Exchange, body: JsonObj
   const conversation = [...earlier, ...readInput(body)];
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });
   checkQueue(app);
-  const shape = new ResponseShape(app, body, sampling.model, sampling.maxTokens ?? app.core.maxModelLen - prompt.tokens.length);
+  const shape = new ResponseShape(
+    app,
+    body,
+    sampling.model,
+    sampling.maxTokens ?? app.core.maxModelLen - prompt.tokens.length,
+  );
   const keep = (text: string, content: string): void => {
     if (store) remember(app, shape.id, { body: text, conversation: [...conversation, { role: 'assistant', content }] });
   };

@@ -5,6 +5,7 @@ import type { EngineApp } from './app.ts';
 import { transcriptions } from './audio.ts';
 import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
+import { ApiError } from './errors.ts';
 import type { Exchange } from './exchange.ts';
 import { health, listModels, load, metrics, version } from './info.ts';
 import { countTokens, messages } from './messages.ts';
@@ -29,6 +30,17 @@ const get = (handle: Handler): Route => ({ methods: ['GET'], body: 'raw', genera
 const post = (handle: Handler): Route => ({ methods: ['POST'], body: 'json', generates: false, handle });
 const generate = (handle: Handler): Route => ({ methods: ['POST'], body: 'json', generates: true, handle });
 
+/** Routes that vLLM keeps shut without `--enable-scale-out`. */
+const shut: Route = {
+  methods: ['POST'],
+  body: 'raw',
+  generates: false,
+  handle: () => {
+    const message = 'Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them.';
+    throw new ApiError(403, 'PermissionDeniedError', message);
+  },
+};
+
 const upload = (handle: Handler): Route => ({ methods: ['POST'], body: 'raw', generates: true, handle });
 
 const table: Readonly<Record<string, Route>> = {
@@ -45,6 +57,9 @@ const table: Readonly<Record<string, Route>> = {
   '/v1/models': get(listModels),
   '/v1/completions': generate(completions),
   '/v1/chat/completions': generate(chatCompletions),
+  '/v1/completions/render': shut,
+  '/v1/chat/completions/render': shut,
+  '/inference/v1/generate': shut,
   '/v1/messages': generate(messages),
   '/v1/messages/count_tokens': post(countTokens),
   '/v1/responses': generate(createResponse),

@@ -16,6 +16,8 @@ import type { FoundRoute } from './routes.ts';
 import { simRoute } from './sim.ts';
 
 const keepAliveMs = 5000;
+/** httptools refuses a longer request target. */
+const maxTargetBytes = 64 * 1024;
 
 export class EngineServer {
   readonly #app: EngineApp;
@@ -127,7 +129,23 @@ export class EngineServer {
     );
   }
 
+  /** Another library answers upgrades, in its own style. */
+  #refuseWebsocket(socket: Socket): void {
+    socket.end(
+      `HTTP/1.1 403 Forbidden\r\nDate: ${httpDate(this.#app.clock.wallMs())}\r\nConnection: close\r\n` +
+        'Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n',
+    );
+  }
+
   #accept(request: IncomingMessage, response: ServerResponse): void {
+    if ((request.url ?? '').length >= maxTargetBytes) {
+      this.#malformed(request.socket);
+      return;
+    }
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') {
+      this.#refuseWebsocket(request.socket);
+      return;
+    }
     const { enableRequestIdHeaders } = this.#app.options;
     const given = request.headers['x-request-id'];
     const exchange = new Exchange(request, response, decodePath(request.url ?? '/'), {
@@ -247,7 +265,9 @@ export class EngineServer {
     }
     const type = status === 429 ? 'RateLimitError' : status === 503 ? 'Service Unavailable' : 'InternalServerError';
     const retry = fault.retryAfter === undefined ? [] : ['retry-after', String(fault.retryAfter)];
-    const body = { error: { message: `The simulator was told to fail with ${status}.`, type, param: null, code: status } };
+    const body = {
+      error: { message: `The simulator was told to fail with ${status}.`, type, param: null, code: status },
+    };
     exchange.send(status, 'application/json', JSON.stringify(body), retry);
   }
 

@@ -90,7 +90,12 @@ export class FieldReader {
     if (typeof value === 'boolean') return value ? 1 : 0;
     if (typeof value === 'number') {
       if (Number.isInteger(value)) return this.#inRange(field, value);
-      this.issue(field, 'int_from_float', 'Input should be a valid integer, got a number with a fractional part', value);
+      this.issue(
+        field,
+        'int_from_float',
+        'Input should be a valid integer, got a number with a fractional part',
+        value,
+      );
       return null;
     }
     if (typeof value === 'string' && /^\s*[+-]?\d+(\.0*)?\s*$/.test(value)) return Number(value);
@@ -141,7 +146,12 @@ export class FieldReader {
     const value = this.body[field];
     if (value === undefined || value === null) return null;
     if (isObject(value)) return value;
-    this.issue(field, 'model_attributes_type', 'Input should be a valid dictionary or object to extract fields from', value);
+    this.issue(
+      field,
+      'model_attributes_type',
+      'Input should be a valid dictionary or object to extract fields from',
+      value,
+    );
     return null;
   }
 }

@@ -159,7 +159,7 @@ export class EngineCore {
 
   /** Ends everything in flight with this reason. */
   abortAll(reason: 'abort' | 'cancelled' | 'error' = 'abort'): void {
-    for (const id of [...this.#sequences.keys()]) this.abort(id, reason);
+    for (const id of Array.from(this.#sequences.keys())) this.abort(id, reason);
   }
 
   /** Freezes the step loop, as a stopped engine process; requests queue up. */

@@ -45,7 +45,5 @@ export function findPreset(id: string): Preset | undefined {
 
 /** Duration of one step in milliseconds of model time. */
 export function stepMs(model: Preset, prefillTokens: number, decodeTokens: number, attendedTokens: number): number {
-  return (
-    (model.b0Us + model.b1Us * prefillTokens + model.b2Us * decodeTokens + model.b3Us * attendedTokens) / 1000
-  );
+  return (model.b0Us + model.b1Us * prefillTokens + model.b2Us * decodeTokens + model.b3Us * attendedTokens) / 1000;
 }

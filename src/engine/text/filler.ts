@@ -3,7 +3,7 @@
 
 import { Random, textHash } from '../core/index.ts';
 import { endOfSequenceId, tokenize } from './tokenizer.ts';
-import { adjectives, adverbs, nouns, verbs } from './words.ts';
+import { adjectives, adverbs, glue, nouns, verbs } from './words.ts';
 
 export interface FillerOptions {
   readonly seed: number;
@@ -75,9 +75,13 @@ export class Filler {
   }
 }
 
+/** Words that read badly in a noun's place. */
+const skipped = new Set([...glue, ...verbs, ...adverbs, ...adjectives, 'tell', 'please', 'what', 'write', 'give']);
+
 function topicWords(text: string): readonly string[] {
   const words = text.slice(-400).match(/[A-Za-z]{4,12}/g) ?? [];
-  return words.slice(-12).map((word) => word.toLowerCase());
+  const lower = words.map((word) => word.toLowerCase());
+  return lower.filter((word) => !skipped.has(word)).slice(-12);
 }
 
 /** Seed of one choice: depends on the prompt, the request's seed, the choice, and the server's seed. */

@@ -22,7 +22,21 @@ const capitalized = (word: string): string => word.charAt(0).toUpperCase() + wor
 /** Regions of the id space, in order: single bytes, listed pieces, then computed ones. */
 const listed = buildListed();
 const idOfListed = new Map(listed.map((piece, at) => [piece, 256 + at]));
-const longestListed = listed.reduce((longest, piece) => Math.max(longest, piece.length), 0);
+/** Lengths of the listed pieces that begin with a character, longest first: few per character, so matching is quick. */
+const lengthsByStart = new Map<number, number[]>();
+for (const piece of listed) {
+  // A leading space alone would say nothing: two characters there.
+  const start = startKey(piece, 0);
+  const lengths = lengthsByStart.get(start) ?? [];
+  if (!lengths.includes(piece.length)) lengths.push(piece.length);
+  lengthsByStart.set(start, lengths);
+}
+for (const lengths of lengthsByStart.values()) lengths.sort((a, b) => b - a);
+
+function startKey(text: string, at: number): number {
+  const first = text.charCodeAt(at);
+  return first === 32 && at + 1 < text.length ? 0x10000 + text.charCodeAt(at + 1) : first;
+}
 
 // Computed regions: one, two and three letters, after a space or not, capitalised or not: 26 + 26^2 + 26^3 each.
 const lettersBase = 8192;
@@ -54,7 +68,24 @@ function buildListed(): readonly string[] {
   for (const mark of ['\n\n', '\r\n', '. ', ', ', '": "', '","', '{"', '"}', '"]', '("', '")', '();', ' = ', ' == ']) {
     pieces.add(mark);
   }
-  for (const mark of ['...', '--', '//', '/*', '*/', '://', '->', '=>', '::', '<|', '|>', "'s", "'t", " '", ' "', ' (']) {
+  for (const mark of [
+    '...',
+    '--',
+    '//',
+    '/*',
+    '*/',
+    '://',
+    '->',
+    '=>',
+    '::',
+    '<|',
+    '|>',
+    "'s",
+    "'t",
+    " '",
+    ' "',
+    ' (',
+  ]) {
     pieces.add(mark);
   }
   return [...pieces].filter((piece) => piece.length > 1 || piece === 'a' || piece === 'I');
@@ -91,9 +122,11 @@ interface Match {
 
 /** The longest listed piece that does not cut a word in the middle, so that "theatre" is not "the" + "atre". */
 function matchListed(text: string, at: number): Match | null {
-  const longest = Math.min(longestListed, text.length - at);
-  for (let length = longest; length >= 1; length--) {
-    const id = idOfListed.get(text.substr(at, length));
+  const lengths = lengthsByStart.get(startKey(text, at));
+  if (lengths === undefined) return null;
+  for (const length of lengths) {
+    if (at + length > text.length) continue;
+    const id = idOfListed.get(text.slice(at, at + length));
     if (id === undefined) continue;
     const last = text.charCodeAt(at + length - 1);
     const next = at + length < text.length ? text.charCodeAt(at + length) : 0;
