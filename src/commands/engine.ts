@@ -32,11 +32,14 @@ export interface EngineCommandOptions {
 
 /** Runs until SIGINT, SIGTERM or the loss of the IPC channel; resolves with the exit code. */
 export async function runEngine(options: EngineCommandOptions): Promise<number> {
-  const stopped = untilStopped();
+  const stop = new AbortController();
+  const stopped = untilStopped().then(() => stop.abort());
   let engines: readonly RunningEngine[];
   try {
-    engines = await Promise.all(Array.from({ length: options.engines }, (_, at) => start(options, at)));
+    engines = await Promise.all(Array.from({ length: options.engines }, (_, at) => start(options, at, stop.signal)));
   } catch (error) {
+    // Told to stop while it was still starting up.
+    if (stop.signal.aborted) return 0;
     process.stderr.write(`lmstack engine: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
@@ -51,8 +54,9 @@ export async function runEngine(options: EngineCommandOptions): Promise<number> 
   return 0;
 }
 
-function start(options: EngineCommandOptions, at: number): Promise<RunningEngine> {
+function start(options: EngineCommandOptions, at: number, signal: AbortSignal): Promise<RunningEngine> {
   return startEngine({
+    signal,
     host: options.host,
     port: options.port === 0 ? 0 : options.port + at,
     models: options.models,

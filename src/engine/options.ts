@@ -55,6 +55,8 @@ export interface EngineOptions {
   /** What a `crash` fault does after the sockets are gone; a process exits here. */
   readonly onCrash?: () => void;
   readonly clock?: Clock;
+  /** Ends the wait of `startupSeconds`. */
+  readonly signal?: AbortSignal;
 }
 
 /** All options with their values, and the preset looked up. */

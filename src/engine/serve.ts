@@ -1,6 +1,7 @@
 // Starts one simulated engine in this process: core, HTTP server, faults. Used by the command, by `lmstack up` and by
 // every test that needs an engine. It must leave nothing behind once `close` has resolved.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '../clock.ts';
 import { EngineApp } from './api/app.ts';
 import type { SimState } from './api/app.ts';
@@ -25,15 +26,15 @@ export interface RunningEngine {
   crash(): void;
 }
 
-/** Resolves once the engine listens. Rejects when the port is taken or an option is wrong. */
+/** Resolves once the engine listens. Rejects when the port is taken, an option is wrong, or `signal` ends the wait. */
 export async function startEngine(options: EngineOptions = {}): Promise<RunningEngine> {
   const resolved = resolveOptions(options);
   const clock = options.clock ?? systemClock;
   const app = new EngineApp(resolved, clock);
   const server = new EngineServer(app);
+  // Not the clock's timer: that one does not keep a process alive, and there is nothing else yet that would.
   if (resolved.startupSeconds > 0) {
-    // Held by a real timer: a pending clock timer does not keep a process alive.
-    await new Promise<void>((resolve) => setTimeout(resolve, resolved.startupSeconds * 1000));
+    await delay(resolved.startupSeconds * 1000, undefined, options.signal === undefined ? {} : { signal: options.signal });
   }
   await server.listen();
   let closing: Promise<void> | null = null;

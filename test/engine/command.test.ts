@@ -79,6 +79,15 @@ describe('lmstack engine', () => {
     assert.deepEqual(await exit, [0, null]);
   });
 
+  it('can be stopped while it is still starting up', async () => {
+    const child = fork(program, [JSON.stringify({ startupSeconds: 600 })], { silent: true });
+    const exit = once(child, 'exit');
+    await once(child, 'spawn');
+    // The channel is read once the command listens for its end, so this cannot come too early.
+    child.disconnect();
+    assert.deepEqual(await exit, [0, null]);
+  });
+
   it('fails with 1 when the port is taken', async () => {
     const { child, engines } = await start();
     const port = engines[0]?.port ?? 0;
