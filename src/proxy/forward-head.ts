@@ -1,6 +1,7 @@
 // The head that goes to an engine: always written anew, with one Content-Length, so that no ambiguity of the client's
 // framing gets through.
 import type { Exchange } from "../http/exchange.ts";
+import type { HeaderList } from "../http/head.ts";
 import { endToEnd } from "../http/hygiene.ts";
 import type { RouterContext } from "./context.ts";
 
@@ -31,14 +32,24 @@ export function forwardFields(exchange: Exchange, ctx: RouterContext, requestId:
   for (let i = 0; i < kept.length; i += 2) text += `${kept[i]}: ${kept[i + 1]}\r\n`;
   if (engineKey !== null) text += `authorization: Bearer ${engineKey}\r\n`;
   if (bodyBytes >= 0) text += `content-length: ${bodyBytes}\r\n`;
-  const before = ctx.trusted(exchange.remoteAddress) ? exchange.header("x-forwarded-for") : null;
+  const before = ctx.trusted(exchange.remoteAddress) ? allValues(head.headers, "x-forwarded-for") : null;
   const peer = plainAddress(exchange.remoteAddress);
   text += `x-request-id: ${requestId}\r\n`;
   text += `x-forwarded-for: ${before === null ? peer : `${before}, ${peer}`}\r\n`;
   text += `x-forwarded-proto: ${exchange.encrypted ? "https" : "http"}\r\n`;
   if (head.host !== null) text += `x-forwarded-host: ${head.host}\r\n`;
-  const via = exchange.header("via");
+  const via = allValues(head.headers, "via");
   return `${text}via: ${via === null ? "" : `${via}, `}1.${head.minor} lmstack\r\n\r\n`;
+}
+
+/** All lines of a list field as one: what the nearest proxy added may stand on a line of its own. Null = there is none. */
+function allValues(list: HeaderList, name: string): string | null {
+  let joined: string | null = null;
+  for (let i = 0; i < list.length; i += 2) {
+    if (list[i] !== name) continue;
+    joined = joined === null ? (list[i + 1] ?? "") : `${joined}, ${list[i + 1] ?? ""}`;
+  }
+  return joined;
 }
 
 /** IPv4 addresses without the IPv6 prefix that dual-stack sockets show. */
