@@ -4,7 +4,6 @@
 import type { Clock } from '../clock.ts';
 import { defaultPresetId, findPreset } from './core/index.ts';
 import type { Preset } from './core/index.ts';
-import { cutVariants, faultNames } from './api/faults.ts';
 import type { Fault } from './api/faults.ts';
 
 export interface EngineOptions {
@@ -89,7 +88,7 @@ export interface ResolvedOptions {
 
 /** The version that the simulator claims to be, that of the recordings. */
 export const vllmVersion = '0.32.0';
-export const defaultModel = 'facebook/opt-125m';
+const defaultModel = 'facebook/opt-125m';
 
 /** Fills in the defaults. Throws a RangeError for an unknown preset. */
 export function resolveOptions(options: EngineOptions): ResolvedOptions {
@@ -124,6 +123,3 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     onCrash: options.onCrash ?? (() => undefined),
   };
 }
-
-export { cutVariants, faultNames };
-export type { Fault };

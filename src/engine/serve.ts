@@ -34,7 +34,11 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
   const server = new EngineServer(app);
   // Not the clock's timer: that one does not keep a process alive, and there is nothing else yet that would.
   if (resolved.startupSeconds > 0) {
-    await delay(resolved.startupSeconds * 1000, undefined, options.signal === undefined ? {} : { signal: options.signal });
+    await delay(
+      resolved.startupSeconds * 1000,
+      undefined,
+      options.signal === undefined ? {} : { signal: options.signal },
+    );
   }
   await server.listen();
   let closing: Promise<void> | null = null;

@@ -11,12 +11,23 @@ import type { RawResponse } from './support.ts';
 const model = { models: ['tiny', 'tiny-alias'], preset: 'fast', maxModelLen: 4096, blockSize: 32 } as const;
 
 let engine: RunningEngine;
+let withoutIds: RunningEngine;
 
 before(async () => {
   engine = await startEngine({ ...model, enableRequestIdHeaders: true });
+  withoutIds = await startEngine(model);
 });
 
-after(() => engine.close());
+after(async () => {
+  await engine.close();
+  await withoutIds.close();
+});
+
+/** Sends a recorded request to an engine with the flags of the recorded one. */
+async function replay(name: string, recorded: RawResponse): Promise<RawResponse> {
+  const hasIds = recorded.headers.some(([header]) => header === 'x-request-id');
+  return (await send(hasIds ? engine : withoutIds, recordedRequest(name))).response;
+}
 
 const headerNames = (response: RawResponse): string => response.headers.map(([name]) => name).join(' ');
 
@@ -53,6 +64,8 @@ describe('bodies have the recorded keys, in the recorded order, with the recorde
     'chat/logprobs',
     'chat/max_completion_tokens',
     'chat/return_token_ids',
+    'real_model/tools_named',
+    'real_model/tools_required',
     'messages/basic',
     'messages/count_tokens',
     'responses/basic',
@@ -64,7 +77,7 @@ describe('bodies have the recorded keys, in the recorded order, with the recorde
   for (const name of names) {
     it(name, async () => {
       const recorded = recordedResponse(name);
-      const { response } = await send(engine, recordedRequest(name));
+      const response = await replay(name, recorded);
       assertHead(response, recorded);
       const text = (value: unknown): string => shape(value).replace(/top_logprobs:\[\{[^\]]*\]/g, 'top_logprobs:[]');
       assert.equal(text(json(response)), text(json(recorded)));
@@ -90,19 +103,21 @@ describe('streams have the recorded events, each in a chunk of its own', () => {
   for (const name of names) {
     it(name, async () => {
       const recorded = recordedResponse(name);
-      const { response } = await send(engine, recordedRequest(name));
+      const response = await replay(name, recorded);
       assertHead(response, recorded);
       assert.ok(response.complete);
       assert.deepEqual([...eventShapes(response)], [...eventShapes(recorded)]);
     });
   }
 
-  it('responses/stream, whose deltas the recorded server had merged', async () => {
-    const recorded = recordedResponse('responses/stream');
-    const { response } = await send(engine, recordedRequest('responses/stream'));
-    assertHead(response, recorded);
-    assert.deepEqual([...eventShapes(response).keys()], [...eventShapes(recorded).keys()]);
-  });
+  for (const name of ['responses/stream', 'real_model/tools_named_stream', 'real_model/tools_required_stream']) {
+    it(`${name}, of another length`, async () => {
+      const recorded = recordedResponse(name);
+      const response = await replay(name, recorded);
+      assertHead(response, recorded);
+      assert.deepEqual([...eventShapes(response).keys()], [...eventShapes(recorded).keys()]);
+    });
+  }
 });
 
 describe('refusals are the recorded ones, letter by letter', () => {
@@ -160,7 +175,7 @@ describe('refusals are the recorded ones, letter by letter', () => {
   for (const name of names) {
     it(name, async () => {
       const recorded = recordedResponse(name);
-      const { response } = await send(engine, recordedRequest(name));
+      const response = await replay(name, recorded);
       assertHead(response, recorded);
       assert.equal(response.chunks.join(''), recorded.chunks.join(''));
     });

@@ -47,7 +47,10 @@ describe('openai', () => {
   });
 
   it('reads models, embeddings and responses', async () => {
-    assert.deepEqual((await openai.models.list()).data.map((model) => model.id), ['tiny']);
+    assert.deepEqual(
+      (await openai.models.list()).data.map((model) => model.id),
+      ['tiny'],
+    );
     const { data } = await openai.embeddings.create({ model: 'tiny', input: 'hello' });
     assert.equal(data[0]?.embedding.length, 384);
     const response = await openai.responses.create({ model: 'tiny', input: 'Hi', max_output_tokens: 5 });
@@ -57,6 +60,38 @@ describe('openai', () => {
     for await (const event of stream) kinds.push(event.type);
     assert.equal(kinds[0], 'response.created');
     assert.equal(kinds.at(-1), 'response.completed');
+  });
+
+  it('reads a forced tool call whose arguments fit the schema', async () => {
+    const parameters = {
+      type: 'object',
+      properties: { city: { enum: ['Paris', 'Rome'] }, days: { type: 'integer', minimum: 1, maximum: 7 } },
+      required: ['city', 'days'],
+    };
+    const stream = openai.chat.completions.stream({
+      model: 'tiny',
+      messages: hello,
+      tools: [{ type: 'function', function: { name: 'get_weather', parameters } }],
+      tool_choice: 'required',
+    });
+    const { choices } = await stream.finalChatCompletion();
+    const call = choices[0]?.message.tool_calls?.[0];
+    assert.equal(choices[0]?.finish_reason, 'tool_calls');
+    assert.ok(call?.type === 'function');
+    const given = JSON.parse(call.function.arguments) as { city: string; days: number };
+    assert.match(given.city, /^(Paris|Rome)$/);
+    assert.ok(given.days >= 1 && given.days <= 7);
+  });
+
+  it('reads structured output that fits the schema', async () => {
+    const schema = { type: 'object', properties: { names: { type: 'array', items: { type: 'string' }, minItems: 2 } } };
+    const { choices } = await openai.chat.completions.create({
+      model: 'tiny',
+      messages: hello,
+      response_format: { type: 'json_schema', json_schema: { name: 'list', schema } },
+    });
+    const { names } = JSON.parse(choices[0]?.message.content ?? '') as { names: string[] };
+    assert.equal(names.length, 2);
   });
 
   it('raises its own error for an unknown model', async () => {

@@ -221,10 +221,15 @@ describe('routes that no recording covers', () => {
 
 describe('metrics', () => {
   it('have the recorded names and types, in the recorded order', async () => {
-    const recorded = readFileSync(new URL('fixtures/metric-types.txt', import.meta.url), 'utf8').trim().split('\n');
+    const recorded = readFileSync(new URL('fixtures/metric-types.txt', import.meta.url), 'utf8')
+      .trim()
+      .split('\n');
     const { response } = await send(engine, request('GET', '/metrics'));
     const types = response.chunks.join('').match(/^# TYPE vllm:.*$/gm) ?? [];
-    assert.deepEqual(types.map((line) => line.slice('# TYPE '.length)), recorded);
+    assert.deepEqual(
+      types.map((line) => line.slice('# TYPE '.length)),
+      recorded,
+    );
   });
 
   it('follow what the engine did, in the text format', async () => {

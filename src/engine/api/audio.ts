@@ -50,7 +50,7 @@ export function transcriptions(app: EngineApp, exchange: Exchange): void {
 }
 
 /** The parts of a multipart/form-data body by name; a later part of the same name wins. */
-export function readMultipart(contentType: string, body: Buffer): Map<string, Buffer> {
+function readMultipart(contentType: string, body: Buffer): Map<string, Buffer> {
   const boundary = /boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType);
   if (!/^multipart\/form-data/i.test(contentType) || boundary === null) {
     throw badRequest('There was an error parsing the body');

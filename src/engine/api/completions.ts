@@ -12,6 +12,7 @@ import type { Choice, Finish, GenerationSink, Prompt, Usage } from './generation
 import { completionLogprobs } from './logprobs.ts';
 import { readSampling } from './sampling.ts';
 import type { Sampling } from './sampling.ts';
+import { structuredAnswer } from './tools.ts';
 import { FieldReader } from './validation.ts';
 import type { JsonObject } from './validation.ts';
 import { detokenize, tokenize, vocabularySize } from '../text/tokenizer.ts';
@@ -51,7 +52,11 @@ function readRequest(app: EngineApp, exchange: Exchange, body: JsonObject): Comp
   if (typeof body['suffix'] === 'string' && body['suffix'] !== '') {
     throw badRequest('suffix is only supported for models with FIM completion rendering', 'suffix');
   }
-  const prompts = given.map((prompt) => toPrompt(app, prompt, sampling.truncatePrompt));
+  const script = structuredAnswer(body, sampling.seed);
+  const prompts = given.map((entry) => {
+    const prompt = toPrompt(app, entry, sampling.truncatePrompt);
+    return script === null ? prompt : { ...prompt, script };
+  });
   if (prompts.length === 0) throw badRequest('You must pass at least one prompt');
   checkPrompts(app, prompts);
   const id = `cmpl-${exchange.header('x-request-id') ?? sampling.requestId ?? randomHex(16)}`;

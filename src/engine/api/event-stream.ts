@@ -11,7 +11,7 @@ export interface EncodedText {
   readonly bytes: number;
 }
 
-export function encodeText(text: string): EncodedText {
+function encodeText(text: string): EncodedText {
   const json = JSON.stringify(text);
   return { json, bytes: Buffer.byteLength(json, 'utf8') };
 }

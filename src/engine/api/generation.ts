@@ -15,6 +15,8 @@ export interface Prompt {
   readonly tokens: readonly number[];
   /** What was tokenized; for echo and for the seed. */
   readonly text: string;
+  /** What the answer must be, for structured output; then it ends. */
+  readonly script?: string;
 }
 
 export interface Finish {
@@ -73,6 +75,11 @@ export function checkQueue(app: EngineApp): void {
   if (!full && app.faults.hit('queue_full') === null) return;
   app.rejected++;
   throw queueFull();
+}
+
+function scriptOf(prompt: Prompt, text: 'filler' | 'echo'): { script?: string } {
+  if (prompt.script !== undefined) return { script: prompt.script };
+  return text === 'echo' ? { script: prompt.text } : {};
 }
 
 export class Generation {
@@ -138,8 +145,9 @@ export class Generation {
           seed: choiceSeed(prompt.text, this.#sampling.seed, choice.index, options.seed),
           topic: prompt.text,
           minTokens: this.#sampling.minTokens,
-          ignoreEos: this.#sampling.ignoreEos,
-          ...(options.text === 'echo' ? { script: prompt.text } : {}),
+          // A structured answer is over when its grammar is.
+          ignoreEos: this.#sampling.ignoreEos && prompt.script === undefined,
+          ...scriptOf(prompt, options.text),
         }).next,
       },
       {
@@ -162,7 +170,7 @@ export class Generation {
     const mayStop = count > this.#sampling.minTokens;
     let finish: Finish | null = null;
     let text: string;
-    if (token === endOfSequenceId && !this.#sampling.ignoreEos) {
+    if (token === endOfSequenceId && !(this.#sampling.ignoreEos && choice.prompt.script === undefined)) {
       finish = { reason: 'stop', stopReason: null };
       text = scanner.rest();
     } else if (mayStop && this.#sampling.stopTokenIds.includes(token)) {

@@ -4,7 +4,7 @@
 import type { ChatMessage } from '../text/chat-template.ts';
 import { randomHex } from './app.ts';
 import type { EngineApp } from './app.ts';
-import { chatPrompt, readMessage } from './chat.ts';
+import { chatPrompt, readMessage } from './chat-request.ts';
 import { engineDead, engineDeadMessage, unknownModel } from './errors.ts';
 import { encodePiece } from './event-stream.ts';
 import type { EventStream } from './event-stream.ts';

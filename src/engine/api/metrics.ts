@@ -282,7 +282,7 @@ class Writer {
 }
 
 /** A number as Python's Prometheus client writes it: always with a point, and an exponent from seven digits on. */
-export function pythonNumber(value: number): string {
+function pythonNumber(value: number): string {
   const text = Number.isInteger(value) && Math.abs(value) < 1e16 ? `${value}.0` : String(value);
   const point = text.indexOf('.');
   if (point <= 6 || value <= 0) return text;

@@ -95,7 +95,7 @@ export function score(app: EngineApp, exchange: Exchange, body: JsonObject): voi
 }
 
 /** Sends the prompts through the engine, so that they cost time and blocks, and calls back when all are computed. */
-export function compute(
+function compute(
   app: EngineApp,
   exchange: Exchange,
   model: string,

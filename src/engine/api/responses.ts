@@ -4,7 +4,7 @@
 import type { ChatMessage } from '../text/chat-template.ts';
 import { randomHex } from './app.ts';
 import type { EngineApp } from './app.ts';
-import { chatPrompt } from './chat.ts';
+import { chatPrompt } from './chat-request.ts';
 import { ApiError, badRequest, engineDead, engineDeadMessage } from './errors.ts';
 import type { EventStream } from './event-stream.ts';
 import type { Exchange } from './exchange.ts';

@@ -3,7 +3,7 @@
 import { renderChat } from '../text/chat-template.ts';
 import { detokenize, tokenize, tokenText } from '../text/tokenizer.ts';
 import type { EngineApp } from './app.ts';
-import { readMessage } from './chat.ts';
+import { readMessage } from './chat-request.ts';
 import type { Exchange } from './exchange.ts';
 import { readModel } from './pooling.ts';
 import { FieldReader } from './validation.ts';

@@ -26,7 +26,7 @@ const preset = (id: string, b0Us: number, b1Us: number, b2Us: number, kvBlocks: 
 });
 
 /** Coefficients fitted by the BLIS project on vLLM 0.8 to 0.10. `fast` is not a machine: it makes tests short. */
-export const presets: readonly Preset[] = [
+const presets: readonly Preset[] = [
   preset('llama-3.1-8b-1xh100', 5753, 17.25, 6, 29_205),
   preset('qwen2.5-7b-2xh100', 5700, 25.09, 13.86, 303_840),
   preset('phi-4-1xh100', 4406, 47.41, 23.36, 14_645),
