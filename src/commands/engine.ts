@@ -1,8 +1,8 @@
 // `lmstack engine`: starts simulated engines in this process, says where they listen, and stops them on a signal. Wires
 // the parts together; it holds no logic of its own and must never outlive the process that started it over IPC.
 
-import { startEngine } from '../engine/serve.ts';
-import type { Fault, RunningEngine } from '../engine/serve.ts';
+import { startEngine } from "../engine/serve.ts";
+import type { Fault, RunningEngine } from "../engine/serve.ts";
 
 export interface EngineCommandOptions {
   readonly host: string;
@@ -34,9 +34,12 @@ export interface EngineCommandOptions {
 export async function runEngine(options: EngineCommandOptions): Promise<number> {
   const stop = new AbortController();
   const stopped = untilStopped().then(() => stop.abort());
+  const crash = Promise.withResolvers<void>();
   let engines: readonly RunningEngine[];
   try {
-    engines = await Promise.all(Array.from({ length: options.engines }, (_, at) => start(options, at, stop.signal)));
+    engines = await Promise.all(
+      Array.from({ length: options.engines }, (_, at) => start(options, at, stop.signal, crash.resolve)),
+    );
   } catch (error) {
     // Told to stop while it was still starting up.
     if (stop.signal.aborted) return 0;
@@ -45,16 +48,21 @@ export async function runEngine(options: EngineCommandOptions): Promise<number> 
   }
   for (const engine of engines) {
     process.stdout.write(`lmstack engine listening on ${engine.url}\n`);
-    process.send?.({ type: 'listening', url: engine.url });
+    process.send?.({ type: "listening", url: engine.url });
   }
-  await stopped;
+  const crashed = await Promise.race([stopped.then(() => false), crash.promise.then(() => true)]);
   await Promise.all(engines.map((engine) => engine.close()));
   // An open channel would keep the process alive after everything else is gone.
   if (process.connected) process.disconnect();
-  return 0;
+  return crashed ? 1 : 0;
 }
 
-function start(options: EngineCommandOptions, at: number, signal: AbortSignal): Promise<RunningEngine> {
+function start(
+  options: EngineCommandOptions,
+  at: number,
+  signal: AbortSignal,
+  crash: () => void,
+): Promise<RunningEngine> {
   return startEngine({
     signal,
     host: options.host,
@@ -75,18 +83,18 @@ function start(options: EngineCommandOptions, at: number, signal: AbortSignal): 
     maxNumQueuedReqs: options.maxNumQueuedReqs,
     startupSeconds: options.startupSeconds,
     ...(options.faults === undefined ? {} : { faults: options.faults }),
-    // A crash fault of one engine takes the process down, as it would a real one; alone in its process only, or the
-    // other engines would die with it.
+    // A crash fault takes the process down, as it would a real one; alone in its process only, or the other engines
+    // would die with it.
     onCrash: () => {
-      if (options.engines === 1) process.exit(1);
+      if (options.engines === 1) crash();
     },
   });
 }
 
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-    if (process.send !== undefined) process.once('disconnect', resolve);
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+    if (process.send !== undefined) process.once("disconnect", resolve);
   });
 }

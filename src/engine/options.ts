@@ -1,10 +1,10 @@
 // What a simulated engine can be told, and the defaults. Read by everything above the core. It must stay plain data:
 // the command line, tests and `lmstack up` all build it.
 
-import type { Clock } from '../clock.ts';
-import { defaultPresetId, findPreset } from './core/index.ts';
-import type { Preset } from './core/index.ts';
-import type { Fault } from './api/faults.ts';
+import type { Clock } from "../clock.ts";
+import { defaultPresetId, findPreset } from "./core/index.ts";
+import type { Preset } from "./core/index.ts";
+import type { Fault } from "./api/faults.ts";
 
 export interface EngineOptions {
   /** Default 127.0.0.1. */
@@ -33,7 +33,7 @@ export interface EngineOptions {
   readonly maxNumQueuedReqs?: number | null;
   /** Default true. */
   readonly enablePrefixCaching?: boolean;
-  readonly schedulingPolicy?: 'fcfs' | 'priority';
+  readonly schedulingPolicy?: "fcfs" | "priority";
   /** Keys that `/v1` asks for; none by default. */
   readonly apiKeys?: readonly string[];
   /** Default true, unlike vLLM: a router test nearly always wants to see the hits. */
@@ -50,7 +50,7 @@ export interface EngineOptions {
   /** Refuses connections for this long before it listens. Default 0. */
   readonly startupSeconds?: number;
   /** How the text is made. `echo` repeats the prompt. Default filler. */
-  readonly text?: 'filler' | 'echo';
+  readonly text?: "filler" | "echo";
   /** What a `crash` fault does after the sockets are gone; a process exits here. */
   readonly onCrash?: () => void;
   readonly clock?: Clock;
@@ -73,7 +73,7 @@ export interface ResolvedOptions {
   readonly numGpuBlocks: number;
   readonly maxNumQueuedReqs: number | null;
   readonly enablePrefixCaching: boolean;
-  readonly schedulingPolicy: 'fcfs' | 'priority';
+  readonly schedulingPolicy: "fcfs" | "priority";
   readonly apiKeys: readonly string[];
   readonly enablePromptTokensDetails: boolean;
   readonly enableRequestIdHeaders: boolean;
@@ -82,22 +82,22 @@ export interface ResolvedOptions {
   readonly simApi: boolean;
   readonly faults: readonly Fault[];
   readonly startupSeconds: number;
-  readonly text: 'filler' | 'echo';
+  readonly text: "filler" | "echo";
   readonly onCrash: () => void;
 }
 
 /** The version that the simulator claims to be, that of the recordings. */
-export const vllmVersion = '0.32.0';
-const defaultModel = 'facebook/opt-125m';
+export const vllmVersion = "0.32.0";
+const defaultModel = "facebook/opt-125m";
 
 /** Fills in the defaults. Throws a RangeError for an unknown preset. */
 export function resolveOptions(options: EngineOptions): ResolvedOptions {
   const wanted = options.preset ?? defaultPresetId;
-  const preset = typeof wanted === 'string' ? findPreset(wanted) : wanted;
-  if (preset === undefined) throw new RangeError(`there is no preset named ${String(wanted)}`);
+  const preset = typeof wanted === "string" ? findPreset(wanted) : wanted;
+  if (preset === undefined) throw new RangeError(`there is no preset named ${JSON.stringify(wanted)}`);
   const models = options.models ?? [];
   return {
-    host: options.host ?? '127.0.0.1',
+    host: options.host ?? "127.0.0.1",
     port: options.port ?? 0,
     models: models.length > 0 ? models : [defaultModel],
     preset,
@@ -110,7 +110,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     numGpuBlocks: options.numGpuBlocks ?? preset.kvBlocks,
     maxNumQueuedReqs: options.maxNumQueuedReqs ?? null,
     enablePrefixCaching: options.enablePrefixCaching ?? true,
-    schedulingPolicy: options.schedulingPolicy ?? 'fcfs',
+    schedulingPolicy: options.schedulingPolicy ?? "fcfs",
     apiKeys: options.apiKeys ?? [],
     enablePromptTokensDetails: options.enablePromptTokensDetails ?? true,
     enableRequestIdHeaders: options.enableRequestIdHeaders ?? false,
@@ -119,7 +119,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     simApi: options.simApi ?? false,
     faults: options.faults ?? [],
     startupSeconds: options.startupSeconds ?? 0,
-    text: options.text ?? 'filler',
+    text: options.text ?? "filler",
     onCrash: options.onCrash ?? (() => undefined),
   };
 }

@@ -1,14 +1,14 @@
 // Starts one simulated engine in this process: core, HTTP server, faults. Used by the command, by `lmstack up` and by
 // every test that needs an engine. It must leave nothing behind once `close` has resolved.
 
-import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from '../clock.ts';
-import { EngineApp } from './api/app.ts';
-import type { SimState } from './api/app.ts';
-import type { Fault } from './api/faults.ts';
-import { EngineServer } from './api/server.ts';
-import { resolveOptions } from './options.ts';
-import type { EngineOptions } from './options.ts';
+import { setTimeout as delay } from "node:timers/promises";
+import { systemClock } from "../clock.ts";
+import { EngineApp } from "./api/app.ts";
+import type { SimState } from "./api/app.ts";
+import type { Fault } from "./api/faults.ts";
+import { EngineServer } from "./api/server.ts";
+import { resolveOptions } from "./options.ts";
+import type { EngineOptions } from "./options.ts";
 
 export interface RunningEngine {
   /** `http://host:port`, without a slash at the end. */
@@ -42,7 +42,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
   }
   await server.listen();
   let closing: Promise<void> | null = null;
-  const host = resolved.host.includes(':') ? `[${resolved.host}]` : resolved.host;
+  const host = resolved.host.includes(":") ? `[${resolved.host}]` : resolved.host;
   return {
     url: `http://${host}:${server.port}`,
     host: resolved.host,
@@ -62,7 +62,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
 }
 
 function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
-  app.core.abortAll('abort');
+  app.core.abortAll("abort");
   app.core.pause();
   return server.close();
 }

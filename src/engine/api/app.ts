@@ -1,15 +1,15 @@
 // One engine as the routes see it: the core, the options, the counters that live outside of the core. Built by `serve`,
 // handed to every handler. It holds state and small questions about it; it must never parse a request.
 
-import { randomBytes } from 'node:crypto';
-import type { Clock } from '../../clock.ts';
-import { EngineCore, textHash } from '../core/index.ts';
-import { vllmVersion } from '../options.ts';
-import type { ResolvedOptions } from '../options.ts';
-import { FaultSwitchboard } from './faults.ts';
-import type { Fault } from './faults.ts';
-import type { StoredResponse } from './responses.ts';
-import { MetricsRecorder } from './metrics.ts';
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../../clock.ts";
+import { EngineCore, textHash } from "../core/index.ts";
+import { vllmVersion } from "../options.ts";
+import type { ResolvedOptions } from "../options.ts";
+import { FaultSwitchboard } from "./faults.ts";
+import type { Fault } from "./faults.ts";
+import type { StoredResponse } from "./responses.ts";
+import { MetricsRecorder } from "./metrics.ts";
 
 /** `GET /sim/state` and {@link RunningEngine.state}. */
 export interface SimState {
@@ -74,11 +74,11 @@ export class EngineApp {
     this.faults = new FaultSwitchboard(options.seed, () => clock.nowMs());
     for (const fault of options.faults) this.faults.set(fault);
     const config = JSON.stringify([options.models, options.preset, options.maxModelLen, options.blockSize]);
-    this.fingerprint = `vllm-${vllmVersion}-${(textHash(config) % 0x1_0000_0000).toString(16).padStart(8, '0')}`;
+    this.fingerprint = `vllm-${vllmVersion}-${(textHash(config) % 0x1_0000_0000).toString(16).padStart(8, "0")}`;
   }
 
   get model(): string {
-    return this.options.models[0] ?? '';
+    return this.options.models[0] ?? "";
   }
 
   /** A number that no other sequence of this engine has. */
@@ -93,7 +93,7 @@ export class EngineApp {
 
   /** True under an engine_dead fault, like a killed engine process. */
   get dead(): boolean {
-    return this.faults.hit('engine_dead') !== null;
+    return this.faults.hit("engine_dead") !== null;
   }
 
   clearFaults(): void {
@@ -126,5 +126,5 @@ export class EngineApp {
 
 /** Random lower-case hex of this many digits, for ids that vLLM draws at random. */
 export function randomHex(digits: number): string {
-  return randomBytes(digits / 2).toString('hex');
+  return randomBytes(digits / 2).toString("hex");
 }

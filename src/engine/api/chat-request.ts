@@ -1,20 +1,20 @@
 // Reads a chat request: messages, tools, output format. Before `chat`, which words the answer; also used by the APIs that
 // are chat in other words. Pure apart from asking the app for its limits; it must never start work.
 
-import { renderChat } from '../text/chat-template.ts';
-import type { ChatMessage } from '../text/chat-template.ts';
-import { randomHex } from './app.ts';
-import type { EngineApp } from './app.ts';
-import { badParameter, badRequest } from './errors.ts';
-import type { Exchange } from './exchange.ts';
-import { checkCharacters, checkPrompts } from './generation.ts';
-import type { Prompt } from './generation.ts';
-import { readSampling } from './sampling.ts';
-import type { Sampling } from './sampling.ts';
-import { forcedTool, structuredAnswer } from './tools.ts';
-import type { ForcedTool } from './tools.ts';
-import { FieldReader, isObject } from './validation.ts';
-import type { JsonObject } from './validation.ts';
+import { renderChat } from "../text/chat-template.ts";
+import type { ChatMessage } from "../text/chat-template.ts";
+import { randomHex } from "./app.ts";
+import type { EngineApp } from "./app.ts";
+import { badParameter, badRequest } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { checkCharacters, checkPrompts } from "./generation.ts";
+import type { Prompt } from "./generation.ts";
+import { readSampling } from "./sampling.ts";
+import type { Sampling } from "./sampling.ts";
+import { forcedTool, structuredAnswer } from "./tools.ts";
+import type { ForcedTool } from "./tools.ts";
+import { FieldReader, isObject } from "./validation.ts";
+import type { JsonObject } from "./validation.ts";
 
 /** A chat request, ready to run. */
 export interface ChatRequest {
@@ -31,26 +31,26 @@ export interface ChatRequest {
 /** Throws what vLLM answers to a bad request. */
 export function readChatRequest(app: EngineApp, exchange: Exchange, body: JsonObject): ChatRequest {
   const reader = new FieldReader(body);
-  reader.require('messages');
-  const messages = reader.list('messages').map((message, at) => readMessage(reader, message, at));
-  const logprobs = reader.bool('logprobs', false);
-  const top = reader.integer('top_logprobs');
-  const addGenerationPrompt = reader.bool('add_generation_prompt', true);
-  const continueFinalMessage = reader.bool('continue_final_message', false);
+  reader.require("messages");
+  const messages = reader.list("messages").map((message, at) => readMessage(reader, message, at));
+  const logprobs = reader.bool("logprobs", false);
+  const top = reader.integer("top_logprobs");
+  const addGenerationPrompt = reader.bool("add_generation_prompt", true);
+  const continueFinalMessage = reader.bool("continue_final_message", false);
   const rules = {
-    maxTokenFields: ['max_completion_tokens', 'max_tokens'],
+    maxTokenFields: ["max_completion_tokens", "max_tokens"],
     defaultMaxTokens: null,
     maxModelLen: app.core.maxModelLen,
   };
   const sampling = readSampling(reader, rules, app.options);
   if (top !== null && top > 0 && !logprobs) {
-    throw badParameter('when using `top_logprobs`, `logprobs` must be set to true.', 'top_logprobs');
+    throw badParameter("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs");
   }
   const tool = forcedTool(body, sampling.seed);
   const rendered = chatPrompt(app, messages, { addGenerationPrompt, continueFinalMessage, ...toolText(body) });
   const script = tool?.arguments ?? structuredAnswer(body, sampling.seed);
   const prompt = script === null ? rendered : { ...rendered, script };
-  const id = `chatcmpl-${exchange.header('x-request-id') ?? sampling.requestId ?? randomHex(16)}`;
+  const id = `chatcmpl-${exchange.header("x-request-id") ?? sampling.requestId ?? randomHex(16)}`;
   return { sampling, prompt, tool, logprobs: logprobs ? (top ?? 0) : null, id, created: app.createdSeconds() };
 }
 
@@ -61,7 +61,7 @@ export function chatPrompt(
   options: { addGenerationPrompt: boolean; continueFinalMessage: boolean; tools?: string },
 ): Prompt {
   if (messages.length === 0) {
-    throw badRequest('Cannot apply chat template to an empty conversation. Provide at least one message.');
+    throw badRequest("Cannot apply chat template to an empty conversation. Provide at least one message.");
   }
   for (const message of messages) checkCharacters(app, message.content);
   const prompt = renderChat(messages, options);
@@ -70,35 +70,35 @@ export function chatPrompt(
 }
 
 function toolText(body: JsonObject): { tools?: string } {
-  const tools = body['tools'];
+  const tools = body["tools"];
   return Array.isArray(tools) && tools.length > 0 ? { tools: JSON.stringify(tools) } : {};
 }
 
 /** A message's text; parts are joined by newlines as vLLM does for text-only models. */
 export function readMessage(reader: FieldReader, message: unknown, at: number): ChatMessage {
   if (!isObject(message)) {
-    reader.issue(`messages.${at}`, 'dict_type', 'Input should be a valid dictionary', message);
-    return { role: 'user', content: '' };
+    reader.issue(`messages.${at}`, "dict_type", "Input should be a valid dictionary", message);
+    return { role: "user", content: "" };
   }
   const { role } = message;
-  if (typeof role !== 'string') {
-    reader.issue(`messages.${at}.ChatCompletionUserMessageParam.role`, 'missing', 'Field required', message);
-    return { role: 'user', content: '' };
+  if (typeof role !== "string") {
+    reader.issue(`messages.${at}.ChatCompletionUserMessageParam.role`, "missing", "Field required", message);
+    return { role: "user", content: "" };
   }
-  const content = message['content'];
-  if (typeof content === 'string') return { role, content };
-  if (Array.isArray(content)) return { role, content: content.map((part) => partText(reader, part)).join('\n') };
-  if (role === 'assistant') return { role, content: JSON.stringify(message['tool_calls'] ?? '') };
+  const content = message["content"];
+  if (typeof content === "string") return { role, content };
+  if (Array.isArray(content)) return { role, content: content.map((part) => partText(reader, part)).join("\n") };
+  if (role === "assistant") return { role, content: JSON.stringify(message["tool_calls"] ?? "") };
   const field = `messages.${at}.ChatCompletionUserMessageParam.content`;
-  reader.issue(field, 'string_type', 'Input should be a valid string', content);
-  return { role, content: '' };
+  reader.issue(field, "string_type", "Input should be a valid string", content);
+  return { role, content: "" };
 }
 
 function partText(reader: FieldReader, part: unknown): string {
-  if (typeof part === 'string') return part;
-  if (isObject(part) && typeof part['text'] === 'string') return part['text'];
-  if (isObject(part) && typeof part['type'] === 'string' && part['type'] !== 'text') {
-    throw badRequest(`${String(reader.body['model'])} is not a multimodal model`);
+  if (typeof part === "string") return part;
+  if (isObject(part) && typeof part["text"] === "string") return part["text"];
+  if (isObject(part) && typeof part["type"] === "string" && part["type"] !== "text") {
+    throw badRequest(`${String(reader.body["model"])} is not a multimodal model`);
   }
-  return '';
+  return "";
 }

@@ -1,19 +1,19 @@
 // POST /v1/chat/completions. Runs the choices and words them as chat completions. A route: it knows this shape and
 // nothing about sockets or scheduling.
 
-import type { EngineApp } from './app.ts';
-import { readChatRequest } from './chat-request.ts';
-import type { ChatRequest } from './chat-request.ts';
-import { engineDead, engineDeadMessage, errorEvent } from './errors.ts';
-import { encodePiece } from './event-stream.ts';
-import type { EventStream } from './event-stream.ts';
-import type { Exchange } from './exchange.ts';
-import { checkQueue, Generation, usageOf } from './generation.ts';
-import type { Choice, Finish, GenerationSink, Usage } from './generation.ts';
-import { chatLogprobs } from './logprobs.ts';
-import { argumentsDelta, nameDelta, toolCall } from './tools.ts';
-import type { ForcedTool } from './tools.ts';
-import type { JsonObject } from './validation.ts';
+import type { EngineApp } from "./app.ts";
+import { readChatRequest } from "./chat-request.ts";
+import type { ChatRequest } from "./chat-request.ts";
+import { engineDead, engineDeadMessage, errorEvent } from "./errors.ts";
+import { encodePiece } from "./event-stream.ts";
+import type { EventStream } from "./event-stream.ts";
+import type { Exchange } from "./exchange.ts";
+import { checkQueue, Generation, usageOf } from "./generation.ts";
+import type { Choice, Finish, GenerationSink, Usage } from "./generation.ts";
+import { chatLogprobs } from "./logprobs.ts";
+import { argumentsDelta, nameDelta, toolCall } from "./tools.ts";
+import type { ForcedTool } from "./tools.ts";
+import type { JsonObject } from "./validation.ts";
 
 export function chatCompletions(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const request = readChatRequest(app, exchange, body);
@@ -60,7 +60,7 @@ class BodySink implements GenerationSink {
     const { sampling, id, created, prompt } = this.#request;
     this.#exchange.json(200, {
       id,
-      object: 'chat.completion',
+      object: "chat.completion",
       created,
       model: sampling.model,
       choices: choices.map((choice) => this.#choice(choice)),
@@ -79,12 +79,12 @@ class BodySink implements GenerationSink {
   #choice(choice: Choice): object {
     const { logprobs, sampling, tool } = this.#request;
     // Arguments that were cut are no call: the text is given as it is.
-    const called = tool !== null && choice.finish?.reason === 'stop';
+    const called = tool !== null && choice.finish?.reason === "stop";
     return {
       index: choice.index,
       message: {
-        role: 'assistant',
-        content: called ? '' : choice.scanner.text,
+        role: "assistant",
+        content: called ? "" : choice.scanner.text,
         refusal: null,
         annotations: null,
         audio: null,
@@ -147,8 +147,8 @@ class StreamSink implements GenerationSink {
   #open(): void {
     this.#opened = true;
     const { sampling, prompt } = this.#request;
-    const usage = sampling.continuousUsage ? `,"usage":${this.#runningUsage(0)}` : '';
-    const ids = sampling.returnTokenIds ? JSON.stringify(prompt.tokens) : 'null';
+    const usage = sampling.continuousUsage ? `,"usage":${this.#runningUsage(0)}` : "";
+    const ids = sampling.returnTokenIds ? JSON.stringify(prompt.tokens) : "null";
     for (let index = 0; index < sampling.n; index++) {
       this.#stream.event(
         `${this.#head}{"index":${index},"delta":{"role":"assistant","content":""},"logprobs":null,` +
@@ -161,7 +161,7 @@ class StreamSink implements GenerationSink {
     const { sampling, logprobs, tool } = this.#request;
     if (tool !== null && choice.tokenIds.length === 1) this.#openCall(choice, tool);
     // A token that ends the text without adding to it leaves an empty delta.
-    const silent = finish !== null && text === '' && finish.reason !== 'length';
+    const silent = finish !== null && text === "" && finish.reason !== "length";
     const part = {
       index: choice.index,
       delta: silent ? {} : tool === null ? { content: text } : argumentsDelta(text),
@@ -169,7 +169,7 @@ class StreamSink implements GenerationSink {
         logprobs === null || token === null || silent
           ? null
           : chatLogprobs([token], choice.tokenIds.length - 1, logprobs),
-      finish_reason: tool !== null && finish?.reason === 'stop' ? tool.finishReason : (finish?.reason ?? null),
+      finish_reason: tool !== null && finish?.reason === "stop" ? tool.finishReason : (finish?.reason ?? null),
       ...(finish === null ? {} : { stop_reason: finish.stopReason }),
       token_ids: sampling.returnTokenIds ? (token === null ? [] : [token]) : null,
     };

@@ -1,21 +1,21 @@
 // POST /v1/completions. Reads the prompt forms, runs the choices, words them as text completions. A route: it knows this
 // shape and nothing about sockets or scheduling.
 
-import type { EngineApp } from './app.ts';
-import { randomHex } from './app.ts';
-import { badParameter, badRequest, errorEvent, engineDead, engineDeadMessage } from './errors.ts';
-import { encodePiece } from './event-stream.ts';
-import type { EventStream } from './event-stream.ts';
-import type { Exchange } from './exchange.ts';
-import { checkCharacters, checkPrompts, checkQueue, Generation, usageOf } from './generation.ts';
-import type { Choice, Finish, GenerationSink, Prompt, Usage } from './generation.ts';
-import { completionLogprobs } from './logprobs.ts';
-import { readSampling } from './sampling.ts';
-import type { Sampling } from './sampling.ts';
-import { structuredAnswer } from './tools.ts';
-import { FieldReader } from './validation.ts';
-import type { JsonObject } from './validation.ts';
-import { detokenize, tokenize, vocabularySize } from '../text/tokenizer.ts';
+import type { EngineApp } from "./app.ts";
+import { randomHex } from "./app.ts";
+import { badParameter, badRequest, errorEvent, engineDead, engineDeadMessage } from "./errors.ts";
+import { encodePiece } from "./event-stream.ts";
+import type { EventStream } from "./event-stream.ts";
+import type { Exchange } from "./exchange.ts";
+import { checkCharacters, checkPrompts, checkQueue, Generation, usageOf } from "./generation.ts";
+import type { Choice, Finish, GenerationSink, Prompt, Usage } from "./generation.ts";
+import { completionLogprobs } from "./logprobs.ts";
+import { readSampling } from "./sampling.ts";
+import type { Sampling } from "./sampling.ts";
+import { structuredAnswer } from "./tools.ts";
+import { FieldReader } from "./validation.ts";
+import type { JsonObject } from "./validation.ts";
+import { detokenize, tokenize, vocabularySize } from "../text/tokenizer.ts";
 
 interface CompletionRequest {
   readonly sampling: Sampling;
@@ -37,29 +37,29 @@ export function completions(app: EngineApp, exchange: Exchange, body: JsonObject
 
 function readRequest(app: EngineApp, exchange: Exchange, body: JsonObject): CompletionRequest {
   const reader = new FieldReader(body);
-  const echo = reader.bool('echo', false);
-  const logprobs = reader.integer('logprobs');
+  const echo = reader.bool("echo", false);
+  const logprobs = reader.integer("logprobs");
   const given = readPrompts(reader);
-  const rules = { maxTokenFields: ['max_tokens'], defaultMaxTokens: 16, maxModelLen: app.core.maxModelLen };
+  const rules = { maxTokenFields: ["max_tokens"], defaultMaxTokens: 16, maxModelLen: app.core.maxModelLen };
   const sampling = readSampling(reader, rules, app.options);
   if (logprobs !== null && logprobs > 20) {
     throw badParameter(
       `Requested sample logprobs of ${logprobs}, which is greater than max allowed: 20`,
-      'logprobs',
+      "logprobs",
       String(logprobs),
     );
   }
-  if (typeof body['suffix'] === 'string' && body['suffix'] !== '') {
-    throw badRequest('suffix is only supported for models with FIM completion rendering', 'suffix');
+  if (typeof body["suffix"] === "string" && body["suffix"] !== "") {
+    throw badRequest("suffix is only supported for models with FIM completion rendering", "suffix");
   }
   const script = structuredAnswer(body, sampling.seed);
   const prompts = given.map((entry) => {
     const prompt = toPrompt(app, entry, sampling.truncatePrompt);
     return script === null ? prompt : { ...prompt, script };
   });
-  if (prompts.length === 0) throw badRequest('You must pass at least one prompt');
+  if (prompts.length === 0) throw badRequest("You must pass at least one prompt");
   checkPrompts(app, prompts);
-  const id = `cmpl-${exchange.header('x-request-id') ?? sampling.requestId ?? randomHex(16)}`;
+  const id = `cmpl-${exchange.header("x-request-id") ?? sampling.requestId ?? randomHex(16)}`;
   return { sampling, prompts, echo, logprobs, id, created: app.createdSeconds() };
 }
 
@@ -67,39 +67,39 @@ type GivenPrompt = string | readonly number[];
 
 /** A text, token ids, or a list of either. */
 function readPrompts(reader: FieldReader): readonly GivenPrompt[] {
-  const value = reader.body['prompt'];
-  if (value === undefined || value === null || value === '') {
+  const value = reader.body["prompt"];
+  if (value === undefined || value === null || value === "") {
     reader.check();
-    throw badParameter('Either prompt or prompt_embeds must be provided and non-empty.', 'prompt');
+    throw badParameter("Either prompt or prompt_embeds must be provided and non-empty.", "prompt");
   }
-  if (typeof value === 'string') return [value];
+  if (typeof value === "string") return [value];
   if (Array.isArray(value)) {
     const list: readonly unknown[] = value;
     if (list.length > 0 && list.every(isTokenId)) return [list];
-    if (list.every((entry) => typeof entry === 'string')) return list;
+    if (list.every((entry) => typeof entry === "string")) return list;
     if (list.every((entry): entry is number[] => Array.isArray(entry) && entry.every(isTokenId))) return list;
   }
-  const listIssue = (): void => reader.issue('prompt', 'list_type', 'Input should be a valid list', value);
+  const listIssue = (): void => reader.issue("prompt", "list_type", "Input should be a valid list", value);
   listIssue();
   listIssue();
-  reader.issue('prompt', 'string_type', 'Input should be a valid string', value);
+  reader.issue("prompt", "string_type", "Input should be a valid string", value);
   listIssue();
   return [];
 }
 
 function isTokenId(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0;
+  return typeof value === "number" && Number.isInteger(value) && value >= 0;
 }
 
 function toPrompt(app: EngineApp, given: GivenPrompt, truncate: number | null): Prompt {
-  if (typeof given === 'string') checkCharacters(app, given);
+  if (typeof given === "string") checkCharacters(app, given);
   else {
     const outside = given.find((id) => id >= vocabularySize);
     if (outside !== undefined) throw badRequest(`Token id ${outside} is out of vocabulary`);
   }
-  let tokens = typeof given === 'string' ? tokenize(given) : given;
+  let tokens = typeof given === "string" ? tokenize(given) : given;
   if (truncate !== null && truncate > 0 && tokens.length > truncate) tokens = tokens.slice(-truncate);
-  return { tokens, text: typeof given === 'string' ? given : detokenize(given) };
+  return { tokens, text: typeof given === "string" ? given : detokenize(given) };
 }
 
 /** Usage of a whole body. */
@@ -138,7 +138,7 @@ class BodySink implements GenerationSink {
     const { sampling, id, created } = this.#request;
     this.#exchange.json(200, {
       id,
-      object: 'text_completion',
+      object: "text_completion",
       created,
       model: sampling.model,
       choices: choices.map((choice) => this.#choice(choice)),

@@ -1,9 +1,9 @@
 // Writes a chunked event stream straight to the socket: one event, one chunk, one write. Used by the streaming routes;
 // hot path, so no object, promise or buffer per event. It must never write after the client left or the end was sent.
 
-import type { Exchange } from './exchange.ts';
+import type { Exchange } from "./exchange.ts";
 
-const doneChunk = 'e\r\ndata: [DONE]\n\n\r\n';
+const doneChunk = "e\r\ndata: [DONE]\n\n\r\n";
 
 /** A JSON-escaped string and its length in UTF-8. */
 export interface EncodedText {
@@ -13,7 +13,7 @@ export interface EncodedText {
 
 function encodeText(text: string): EncodedText {
   const json = JSON.stringify(text);
-  return { json, bytes: Buffer.byteLength(json, 'utf8') };
+  return { json, bytes: Buffer.byteLength(json, "utf8") };
 }
 
 const cache = new Map<string, EncodedText>();
@@ -42,7 +42,7 @@ export class EventStream {
     this.#ended = muted;
     if (exchange.response.socket === null) {
       this.#pending = [];
-      exchange.response.once('socket', () => this.#release());
+      exchange.response.once("socket", () => this.#release());
     }
   }
 
@@ -56,7 +56,7 @@ export class EventStream {
 
   /** One event given as its full text, with the empty line. */
   event(text: string): void {
-    this.frame(text, Buffer.byteLength(text, 'utf8'));
+    this.frame(text, Buffer.byteLength(text, "utf8"));
   }
 
   /** One event whose length in bytes is known already. */
@@ -66,21 +66,21 @@ export class EventStream {
     const { fault } = this.#exchange;
     if (fault !== null && fault.onFrame(this.#exchange, this, text, this.#frames)) return;
     const chunk = `${bytes.toString(16)}\r\n${text}\r\n`;
-    this.#write(chunk, bytes === text.length ? 'latin1' : 'utf8');
+    this.#write(chunk, bytes === text.length ? "latin1" : "utf8");
   }
 
   /** Ends with or without `[DONE]`; the zero chunk is its own write. */
   end(done: boolean): void {
     if (this.#ended) return;
     if (this.#exchange.fault?.holdsEnd() === true) return;
-    if (done && !this.#exchange.gone) this.#write(doneChunk, 'latin1');
+    if (done && !this.#exchange.gone) this.#write(doneChunk, "latin1");
     this.#ended = true;
     this.#exchange.response.end();
   }
 
   /** Raw bytes for faults; nothing of the normal course may follow. */
   raw(text: string): void {
-    this.#write(text, 'utf8');
+    this.#write(text, "utf8");
   }
 
   /** Marks the stream as over without ending the response, for faults that cut the connection themselves. */
@@ -88,7 +88,7 @@ export class EventStream {
     this.#ended = true;
   }
 
-  #write(text: string, encoding: 'latin1' | 'utf8'): void {
+  #write(text: string, encoding: "latin1" | "utf8"): void {
     if (this.#pending !== null) this.#pending.push(text);
     else this.#exchange.socket.write(text, encoding);
   }
@@ -96,6 +96,6 @@ export class EventStream {
   #release(): void {
     const pending = this.#pending ?? [];
     this.#pending = null;
-    for (const text of pending) this.#exchange.socket.write(text, 'utf8');
+    for (const text of pending) this.#exchange.socket.write(text, "utf8");
   }
 }

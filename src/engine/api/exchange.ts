@@ -1,13 +1,13 @@
 // One request and its response: what was sent, and how to answer as uvicorn does (lower-case header names in a fixed
 // order, one event per chunk and write). Between node:http and the routes. Nothing else may touch the response.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
-import { STATUS_CODES } from 'node:http';
-import { ApiError, DetailError, errorBody } from './errors.ts';
-import type { ErrorFamily } from './errors.ts';
-import type { RequestFault } from './faults.ts';
-import { EventStream } from './event-stream.ts';
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { STATUS_CODES } from "node:http";
+import { ApiError, DetailError, errorBody } from "./errors.ts";
+import type { ErrorFamily } from "./errors.ts";
+import type { RequestFault } from "./faults.ts";
+import { EventStream } from "./event-stream.ts";
 
 export interface ExchangeOptions {
   readonly requestIdHeader: string | null;
@@ -15,12 +15,12 @@ export interface ExchangeOptions {
 }
 
 let dateSecond = 0;
-let dateText = '';
+let dateText = "";
 
 /** The `date` header; formatted once a second. */
 export function httpDate(wallMs: number): string {
   const second = Math.floor(wallMs / 1000);
-  if (second !== dateSecond || dateText === '') {
+  if (second !== dateSecond || dateText === "") {
     dateSecond = second;
     dateText = new Date(second * 1000).toUTCString();
   }
@@ -35,7 +35,7 @@ export class Exchange {
   readonly response: ServerResponse;
   readonly socket: Socket;
   body: Buffer = Buffer.alloc(0);
-  family: ErrorFamily = 'openai';
+  family: ErrorFamily = "openai";
   /** Fault to act out on this exchange, if any. */
   fault: RequestFault | null = null;
   /** Takes this request's sequences out of the engine; set while it generates. */
@@ -50,7 +50,7 @@ export class Exchange {
     this.request = request;
     this.response = response;
     this.socket = request.socket;
-    this.method = request.method ?? 'GET';
+    this.method = request.method ?? "GET";
     this.path = path;
     this.#options = options;
   }
@@ -86,27 +86,27 @@ export class Exchange {
   }
 
   json(status: number, value: unknown): void {
-    this.send(status, 'application/json', JSON.stringify(value));
+    this.send(status, "application/json", JSON.stringify(value));
   }
 
   /** A whole response. `first` holds header pairs that stand before content-length, as `allow` does. */
   send(status: number, contentType: string | null, body: string | Buffer, first: readonly string[] = []): void {
     if (this.answered) return;
     this.#ended = true;
-    const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body;
-    const headers = ['date', httpDate(this.#options.wallMs()), 'server', 'uvicorn', ...first];
-    headers.push('content-length', String(bytes.length));
-    if (contentType !== null) headers.push('content-type', contentType);
+    const bytes = typeof body === "string" ? Buffer.from(body, "utf8") : body;
+    const headers = ["date", httpDate(this.#options.wallMs()), "server", "uvicorn", ...first];
+    headers.push("content-length", String(bytes.length));
+    if (contentType !== null) headers.push("content-type", contentType);
     this.#finishHead(status, headers);
     if (this.fault?.cutBody(this, bytes) === true) return;
     this.response.end(bytes);
   }
 
   /** Status line and headers of a stream leave at once, before the first token exists. */
-  openStream(contentType = 'text/event-stream; charset=utf-8'): EventStream {
+  openStream(contentType = "text/event-stream; charset=utf-8"): EventStream {
     if (this.#muted) return new EventStream(this, true);
     this.#ended = true;
-    const headers = ['date', httpDate(this.#options.wallMs()), 'server', 'uvicorn', 'content-type', contentType];
+    const headers = ["date", httpDate(this.#options.wallMs()), "server", "uvicorn", "content-type", contentType];
     this.#finishHead(200, headers, true);
     this.response.flushHeaders();
     return new EventStream(this);
@@ -114,12 +114,12 @@ export class Exchange {
 
   fail(error: unknown): void {
     if (error instanceof ApiError) {
-      this.send(error.status, 'application/json', errorBody(error, this.family));
+      this.send(error.status, "application/json", errorBody(error, this.family));
     } else if (error instanceof DetailError) {
-      this.send(error.status, 'application/json', JSON.stringify({ detail: error.message }), error.headers);
+      this.send(error.status, "application/json", JSON.stringify({ detail: error.message }), error.headers);
     } else {
       const message = error instanceof Error ? error.message : String(error);
-      this.fail(new ApiError(500, 'InternalServerError', message));
+      this.fail(new ApiError(500, "InternalServerError", message));
     }
   }
 
@@ -128,8 +128,8 @@ export class Exchange {
     if (this.answered) return;
     this.#ended = true;
     const body = '{"error":"Unauthorized"}';
-    const headers = ['date', httpDate(this.#options.wallMs()), 'server', 'uvicorn'];
-    headers.push('content-length', String(body.length), 'content-type', 'application/json');
+    const headers = ["date", httpDate(this.#options.wallMs()), "server", "uvicorn"];
+    headers.push("content-length", String(body.length), "content-type", "application/json");
     this.#writeHead(401, headers);
     this.response.end(body);
   }
@@ -143,8 +143,8 @@ export class Exchange {
   redirect(location: string): void {
     if (this.answered) return;
     this.#ended = true;
-    const headers = ['date', httpDate(this.#options.wallMs()), 'server', 'uvicorn', 'content-length', '0'];
-    headers.push('location', location);
+    const headers = ["date", httpDate(this.#options.wallMs()), "server", "uvicorn", "content-length", "0"];
+    headers.push("location", location);
     this.#finishHead(307, headers);
     this.response.end();
   }
@@ -152,24 +152,24 @@ export class Exchange {
   refuseCors(): void {
     if (this.answered) return;
     this.#ended = true;
-    const body = 'Disallowed CORS origin';
-    const headers = ['date', httpDate(this.#options.wallMs()), 'server', 'uvicorn', 'vary'];
+    const body = "Disallowed CORS origin";
+    const headers = ["date", httpDate(this.#options.wallMs()), "server", "uvicorn", "vary"];
     headers.push(
-      'Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network',
+      "Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network",
     );
-    headers.push('access-control-allow-methods', 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY');
-    headers.push('access-control-max-age', '600');
-    const asked = this.header('access-control-request-headers');
-    if (asked !== undefined) headers.push('access-control-allow-headers', asked);
-    headers.push('content-length', String(body.length), 'content-type', 'text/plain; charset=utf-8');
-    if (this.#options.requestIdHeader !== null) headers.push('x-request-id', this.#options.requestIdHeader);
+    headers.push("access-control-allow-methods", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY");
+    headers.push("access-control-max-age", "600");
+    const asked = this.header("access-control-request-headers");
+    if (asked !== undefined) headers.push("access-control-allow-headers", asked);
+    headers.push("content-length", String(body.length), "content-type", "text/plain; charset=utf-8");
+    if (this.#options.requestIdHeader !== null) headers.push("x-request-id", this.#options.requestIdHeader);
     this.#writeHead(400, headers);
     this.response.end(body);
   }
 
   #finishHead(status: number, headers: string[], chunked = false): void {
-    headers.push('vary', 'Origin');
-    if (this.#options.requestIdHeader !== null) headers.push('x-request-id', this.#options.requestIdHeader);
+    headers.push("vary", "Origin");
+    if (this.#options.requestIdHeader !== null) headers.push("x-request-id", this.#options.requestIdHeader);
     this.#writeHead(status, headers, chunked);
   }
 
@@ -180,11 +180,11 @@ export class Exchange {
     if (this.request.httpVersionMinor === 0) response.shouldKeepAlive = false;
     if (response.shouldKeepAlive) {
       // Node would announce keep-alive; uvicorn does not.
-      response.removeHeader('connection');
+      response.removeHeader("connection");
     } else {
-      headers.push('connection', 'close');
+      headers.push("connection", "close");
     }
-    if (chunked) headers.push('transfer-encoding', 'chunked');
-    response.writeHead(status, STATUS_CODES[status] ?? '', headers);
+    if (chunked) headers.push("transfer-encoding", "chunked");
+    response.writeHead(status, STATUS_CODES[status] ?? "", headers);
   }
 }

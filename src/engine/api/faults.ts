@@ -1,28 +1,28 @@
 // Faults: what can be told to go wrong, for whom, and how it looks on the wire. Between the server, which asks for the
 // fault of a request, and the exchange, which acts it out. It must never touch a request to /sim itself.
 
-import type { Exchange } from './exchange.ts';
-import type { EventStream } from './event-stream.ts';
-import { engineDeadMessage, errorEvent } from './errors.ts';
-import { Random } from '../core/index.ts';
+import type { Exchange } from "./exchange.ts";
+import type { EventStream } from "./event-stream.ts";
+import { engineDeadMessage, errorEvent } from "./errors.ts";
+import { Random } from "../core/index.ts";
 
 export const faultNames = [
-  'refuse',
-  'hang',
-  'hang_before_headers',
-  'stall_mid_stream',
-  'cut_mid_stream',
-  'error_frame',
-  'error_status',
-  'queue_full',
-  'engine_dead',
-  'crash',
-  'wrong_models',
+  "refuse",
+  "hang",
+  "hang_before_headers",
+  "stall_mid_stream",
+  "cut_mid_stream",
+  "error_frame",
+  "error_status",
+  "queue_full",
+  "engine_dead",
+  "crash",
+  "wrong_models",
 ] as const;
 
 export type FaultName = (typeof faultNames)[number];
 
-export const cutVariants = ['clean', 'reset', 'half_frame', 'half_chunk'] as const;
+export const cutVariants = ["clean", "reset", "half_frame", "half_chunk"] as const;
 export type CutVariant = (typeof cutVariants)[number];
 
 export interface Fault {
@@ -47,7 +47,7 @@ export function isFaultName(name: string): name is FaultName {
 
 /** Reads `name[:arg[:arg]]` of the x-sim-fault header: a number is a status, a count or seconds; a word is a variant. */
 export function parseFaultHeader(text: string): Fault | null {
-  const [name = '', ...args] = text.trim().split(':');
+  const [name = "", ...args] = text.trim().split(":");
   if (!isFaultName(name)) return null;
   let fault: Fault = { fault: name };
   for (const arg of args) {
@@ -55,8 +55,8 @@ export function parseFaultHeader(text: string): Fault | null {
     const value = Number(arg);
     if (variant !== undefined) fault = { ...fault, variant };
     else if (!Number.isFinite(value)) return null;
-    else if (name === 'error_status') fault = { ...fault, status: value };
-    else if (name === 'refuse') fault = { ...fault, seconds: value };
+    else if (name === "error_status") fault = { ...fault, status: value };
+    else if (name === "refuse") fault = { ...fault, seconds: value };
     else fault = { ...fault, after: value };
   }
   return fault;
@@ -115,16 +115,16 @@ export class RequestFault {
     if (this.#acted) return true;
     if (count <= (this.#fault.after ?? 3)) return false;
     switch (this.#fault.fault) {
-      case 'stall_mid_stream':
+      case "stall_mid_stream":
         this.#acted = true;
         return true;
-      case 'error_frame':
+      case "error_frame":
         this.#acted = true;
         // Not a client abort: the sequence leaves the engine before the connection does.
         exchange.release?.();
         this.#errorFrame(stream, exchange);
         return true;
-      case 'cut_mid_stream':
+      case "cut_mid_stream":
         this.#acted = true;
         exchange.release?.();
         this.#cut(exchange, stream, event);
@@ -141,10 +141,10 @@ export class RequestFault {
 
   /** Cuts a body that is not a stream; true when it did. */
   cutBody(exchange: Exchange, body: Buffer): boolean {
-    if (this.#fault.fault !== 'cut_mid_stream' || this.#acted) return false;
+    if (this.#fault.fault !== "cut_mid_stream" || this.#acted) return false;
     this.#acted = true;
     exchange.response.write(body.subarray(0, Math.floor(body.length / 2)));
-    if (this.#fault.variant === undefined || this.#fault.variant === 'reset') exchange.socket.resetAndDestroy();
+    if (this.#fault.variant === undefined || this.#fault.variant === "reset") exchange.socket.resetAndDestroy();
     else exchange.socket.end();
     return true;
   }
@@ -152,7 +152,7 @@ export class RequestFault {
   #errorFrame(stream: EventStream, exchange: Exchange): void {
     const event = errorEvent(engineDeadMessage);
     stream.raw(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`);
-    stream.raw('e\r\ndata: [DONE]\n\n\r\n');
+    stream.raw("e\r\ndata: [DONE]\n\n\r\n");
     stream.abandon();
     exchange.response.end();
   }
@@ -160,20 +160,20 @@ export class RequestFault {
   #cut(exchange: Exchange, stream: EventStream, event: string): void {
     const half = event.slice(0, Math.floor(event.length / 2));
     stream.abandon();
-    switch (this.#fault.variant ?? 'reset') {
-      case 'clean':
+    switch (this.#fault.variant ?? "reset") {
+      case "clean":
         // Well-formed HTTP, and no [DONE]: only the SSE reader can tell.
         exchange.response.end();
         return;
-      case 'half_frame':
+      case "half_frame":
         stream.raw(`${Buffer.byteLength(half).toString(16)}\r\n${half}\r\n`);
         exchange.response.end();
         return;
-      case 'half_chunk':
+      case "half_chunk":
         stream.raw(`${Buffer.byteLength(event).toString(16)}\r\n${half}`);
         exchange.socket.end();
         return;
-      case 'reset':
+      case "reset":
         exchange.socket.resetAndDestroy();
     }
   }

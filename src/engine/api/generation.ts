@@ -1,15 +1,15 @@
 // Runs the choices of one request through the core and turns tokens into pieces of text. Shared by every generating
 // route; the routes only differ in how they word a piece. It must release its sequences on every way out.
 
-import type { SequenceProgress } from '../core/index.ts';
-import { choiceSeed, Filler } from '../text/filler.ts';
-import { StopScanner } from '../text/stop.ts';
-import { PieceDecoder } from '../text/piece-decoder.ts';
-import { endOfSequenceId } from '../text/tokenizer.ts';
-import type { EngineApp } from './app.ts';
-import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from './errors.ts';
-import type { Exchange } from './exchange.ts';
-import type { Sampling } from './sampling.ts';
+import type { SequenceProgress } from "../core/index.ts";
+import { choiceSeed, Filler } from "../text/filler.ts";
+import { StopScanner } from "../text/stop.ts";
+import { PieceDecoder } from "../text/piece-decoder.ts";
+import { endOfSequenceId } from "../text/tokenizer.ts";
+import type { EngineApp } from "./app.ts";
+import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Sampling } from "./sampling.ts";
 
 export interface Prompt {
   readonly tokens: readonly number[];
@@ -20,7 +20,7 @@ export interface Prompt {
 }
 
 export interface Finish {
-  readonly reason: 'stop' | 'length' | 'abort' | 'error';
+  readonly reason: "stop" | "length" | "abort" | "error";
   /** The matched stop string or token id; null for the end-of-sequence token and for everything else. */
   readonly stopReason: string | number | null;
 }
@@ -56,7 +56,7 @@ export function checkCharacters(app: EngineApp, text: string): void {
   const { maxModelLen } = app.core;
   // What the tokenizer's Python binding says to a lone surrogate.
   if (!text.isWellFormed()) {
-    throw badRequest('TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]');
+    throw badRequest("TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]");
   }
   if (text.length > maxModelLen * 128) throw promptTooManyCharacters(maxModelLen, text.length);
 }
@@ -72,14 +72,14 @@ export function checkQueue(app: EngineApp): void {
   const limit = app.options.maxNumQueuedReqs;
   const stats = limit === null ? null : app.core.stats();
   const full = limit !== null && stats !== null && stats.running + stats.waiting >= limit;
-  if (!full && app.faults.hit('queue_full') === null) return;
+  if (!full && app.faults.hit("queue_full") === null) return;
   app.rejected++;
   throw queueFull();
 }
 
-function scriptOf(prompt: Prompt, text: 'filler' | 'echo'): { script?: string } {
+function scriptOf(prompt: Prompt, text: "filler" | "echo"): { script?: string } {
   if (prompt.script !== undefined) return { script: prompt.script };
-  return text === 'echo' ? { script: prompt.text } : {};
+  return text === "echo" ? { script: prompt.text } : {};
 }
 
 export class Generation {
@@ -123,7 +123,7 @@ export class Generation {
   /** Takes what still runs out of the engine without a word to the sink. */
   release(): void {
     this.#open = 0;
-    for (const id of this.#ids) this.#app.core.abort(id, 'cancelled');
+    for (const id of this.#ids) this.#app.core.abort(id, "cancelled");
   }
 
   #submit(choice: Choice): void {
@@ -153,7 +153,7 @@ export class Generation {
       {
         onToken: (token, index, progress) => this.#token(choice, token, index + 1, maxTokens, progress),
         onFinish: (result) => {
-          if (result.reason === 'abort' || result.reason === 'error') this.#ended(choice, result.reason);
+          if (result.reason === "abort" || result.reason === "error") this.#ended(choice, result.reason);
         },
       },
     );
@@ -171,29 +171,29 @@ export class Generation {
     let finish: Finish | null = null;
     let text: string;
     if (token === endOfSequenceId && !(this.#sampling.ignoreEos && choice.prompt.script === undefined)) {
-      finish = { reason: 'stop', stopReason: null };
+      finish = { reason: "stop", stopReason: null };
       text = scanner.rest();
     } else if (mayStop && this.#sampling.stopTokenIds.includes(token)) {
-      finish = { reason: 'stop', stopReason: token };
+      finish = { reason: "stop", stopReason: token };
       text = scanner.rest();
     } else {
       text = scanner.push(choice.decoder.push(token), mayStop);
-      if (scanner.matched !== null) finish = { reason: 'stop', stopReason: scanner.matched };
+      if (scanner.matched !== null) finish = { reason: "stop", stopReason: scanner.matched };
       else if (count >= maxTokens) {
-        finish = { reason: 'length', stopReason: null };
+        finish = { reason: "length", stopReason: null };
         text += scanner.rest();
       }
     }
     choice.finish = finish;
     this.#sink.piece(choice, text, token, finish);
     if (finish !== null) this.#closed();
-    return finish?.reason === 'stop';
+    return finish?.reason === "stop";
   }
 
-  #ended(choice: Choice, reason: 'abort' | 'error'): void {
+  #ended(choice: Choice, reason: "abort" | "error"): void {
     if (this.#open === 0 || choice.finish !== null) return;
     choice.finish = { reason, stopReason: null };
-    if (reason === 'error') this.#failed = true;
+    if (reason === "error") this.#failed = true;
     else this.#sink.piece(choice, choice.scanner.rest(), null, choice.finish);
     this.#closed();
   }

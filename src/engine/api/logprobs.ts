@@ -1,8 +1,8 @@
 // Made-up log probabilities in vLLM's two shapes. Used by completions and chat when a client asks for them; pure. Values
 // mean nothing, but they are stable for a token and its place, and the chosen token is always the likeliest.
 
-import { Random } from '../core/index.ts';
-import { tokenText } from '../text/tokenizer.ts';
+import { Random } from "../core/index.ts";
+import { tokenText } from "../text/tokenizer.ts";
 
 interface Candidate {
   readonly text: string;
@@ -46,12 +46,12 @@ export function chatLogprobs(tokens: readonly number[], from: number, wanted: nu
   const shape = (entry: Candidate): object => ({
     token: entry.text,
     logprob: entry.logprob,
-    bytes: [...Buffer.from(entry.text, 'utf8')],
+    bytes: [...Buffer.from(entry.text, "utf8")],
   });
   return {
     content: tokens.map((token, place) => {
       const list = candidates(token, from + place, wanted);
-      const chosen = list[0] ?? { text: '', logprob: 0 };
+      const chosen = list[0] ?? { text: "", logprob: 0 };
       return { ...shape(chosen), top_logprobs: wanted > 0 ? list.map(shape) : [] };
     }),
   };

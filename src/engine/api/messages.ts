@@ -1,30 +1,30 @@
 // POST /v1/messages and /v1/messages/count_tokens: Anthropic's API on the same engine. A route: it translates the request
 // into chat terms and the pieces into Anthropic's events, which have `event:` lines and no `[DONE]`.
 
-import type { ChatMessage } from '../text/chat-template.ts';
-import { randomHex } from './app.ts';
-import type { EngineApp } from './app.ts';
-import { chatPrompt, readMessage } from './chat-request.ts';
-import { engineDead, engineDeadMessage, unknownModel } from './errors.ts';
-import { encodePiece } from './event-stream.ts';
-import type { EventStream } from './event-stream.ts';
-import type { Exchange } from './exchange.ts';
-import { checkQueue, Generation, usageOf } from './generation.ts';
-import type { Choice, Finish, GenerationSink, Prompt } from './generation.ts';
-import { readSampling } from './sampling.ts';
-import { FieldReader, isObject } from './validation.ts';
-import type { JsonObject } from './validation.ts';
+import type { ChatMessage } from "../text/chat-template.ts";
+import { randomHex } from "./app.ts";
+import type { EngineApp } from "./app.ts";
+import { chatPrompt, readMessage } from "./chat-request.ts";
+import { engineDead, engineDeadMessage, unknownModel } from "./errors.ts";
+import { encodePiece } from "./event-stream.ts";
+import type { EventStream } from "./event-stream.ts";
+import type { Exchange } from "./exchange.ts";
+import { checkQueue, Generation, usageOf } from "./generation.ts";
+import type { Choice, Finish, GenerationSink, Prompt } from "./generation.ts";
+import { readSampling } from "./sampling.ts";
+import { FieldReader, isObject } from "./validation.ts";
+import type { JsonObject } from "./validation.ts";
 
 export function messages(app: EngineApp, exchange: Exchange, body: JsonObject): void {
-  const reader = new FieldReader({ ...body, stop: body['stop_sequences'] ?? null });
-  for (const field of ['model', 'messages', 'max_tokens'])
+  const reader = new FieldReader({ ...body, stop: body["stop_sequences"] ?? null });
+  for (const field of ["model", "messages", "max_tokens"])
     if (body[field] === undefined) requireOn(reader, body, field);
   const conversation = readConversation(reader, body);
-  const rules = { maxTokenFields: ['max_tokens'], defaultMaxTokens: null, maxModelLen: app.core.maxModelLen };
+  const rules = { maxTokenFields: ["max_tokens"], defaultMaxTokens: null, maxModelLen: app.core.maxModelLen };
   const sampling = { ...readSampling(reader, rules, app.options), n: 1 };
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });
   checkQueue(app);
-  const id = `chatcmpl-${exchange.header('x-request-id') ?? randomHex(16)}`;
+  const id = `chatcmpl-${exchange.header("x-request-id") ?? randomHex(16)}`;
   const sink = sampling.stream
     ? new StreamSink(exchange.openStream(), id, sampling.model, prompt)
     : new BodySink(exchange, id, sampling.model);
@@ -33,11 +33,11 @@ export function messages(app: EngineApp, exchange: Exchange, body: JsonObject): 
 
 export function countTokens(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader(body);
-  for (const field of ['model', 'messages']) reader.require(field);
+  for (const field of ["model", "messages"]) reader.require(field);
   const conversation = readConversation(reader, body);
   reader.check();
-  const model = body['model'];
-  if (typeof model === 'string' && model !== '' && !app.options.models.includes(model)) {
+  const model = body["model"];
+  if (typeof model === "string" && model !== "" && !app.options.models.includes(model)) {
     throw unknownModel(model, app.options.models);
   }
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });
@@ -47,21 +47,21 @@ export function countTokens(app: EngineApp, exchange: Exchange, body: JsonObject
 
 /** As {@link FieldReader.require}, counting the fields that the client sent and not the translated ones. */
 function requireOn(reader: FieldReader, body: JsonObject, field: string): void {
-  reader.issue(field, 'missing', 'Field required', body);
+  reader.issue(field, "missing", "Field required", body);
 }
 
 function readConversation(reader: FieldReader, body: JsonObject): ChatMessage[] {
-  const conversation = reader.list('messages').map((message, at) => readMessage(reader, message, at));
+  const conversation = reader.list("messages").map((message, at) => readMessage(reader, message, at));
   const { system } = body;
   const text =
-    typeof system === 'string'
+    typeof system === "string"
       ? system
       : Array.isArray(system)
         ? system
-            .map((block: unknown) => (isObject(block) && typeof block['text'] === 'string' ? block['text'] : ''))
-            .join('\n')
-        : '';
-  return text === '' ? conversation : [{ role: 'system', content: text }, ...conversation];
+            .map((block: unknown) => (isObject(block) && typeof block["text"] === "string" ? block["text"] : ""))
+            .join("\n")
+        : "";
+  return text === "" ? conversation : [{ role: "system", content: text }, ...conversation];
 }
 
 interface StopFields {
@@ -70,9 +70,9 @@ interface StopFields {
 }
 
 function stopFields(finish: Finish | null): StopFields {
-  if (finish?.reason === 'length') return { stop_reason: 'max_tokens', stop_sequence: null };
-  if (typeof finish?.stopReason === 'string') return { stop_reason: 'stop_sequence', stop_sequence: finish.stopReason };
-  return { stop_reason: 'end_turn', stop_sequence: null };
+  if (finish?.reason === "length") return { stop_reason: "max_tokens", stop_sequence: null };
+  if (typeof finish?.stopReason === "string") return { stop_reason: "stop_sequence", stop_sequence: finish.stopReason };
+  return { stop_reason: "end_turn", stop_sequence: null };
 }
 
 /** Input tokens leave out what came from the cache, as Anthropic counts. */
@@ -109,9 +109,9 @@ class BodySink implements GenerationSink {
     const stop = stopFields(choices[0]?.finish ?? null);
     this.#exchange.json(200, {
       id: this.#id,
-      type: 'message',
-      role: 'assistant',
-      content: [{ type: 'text', text: choices[0]?.scanner.text ?? '' }],
+      type: "message",
+      role: "assistant",
+      content: [{ type: "text", text: choices[0]?.scanner.text ?? "" }],
       model: this.#model,
       stop_reason: stop.stop_reason,
       ...(stop.stop_sequence === null ? {} : { stop_sequence: stop.stop_sequence }),
@@ -140,7 +140,7 @@ class StreamSink implements GenerationSink {
 
   piece(_choice: Choice, text: string): void {
     this.#open();
-    if (text === '') return;
+    if (text === "") return;
     const encoded = encodePiece(text);
     this.#stream.frame(deltaHead + encoded.json + deltaTail, deltaHead.length + encoded.bytes + deltaTail.length);
   }
@@ -150,11 +150,11 @@ class StreamSink implements GenerationSink {
     if (this.#opened) return;
     this.#opened = true;
     this.#event({
-      type: 'message_start',
+      type: "message_start",
       message: {
         id: this.#id,
-        type: 'message',
-        role: 'assistant',
+        type: "message",
+        role: "assistant",
         content: [],
         model: this.#model,
         stop_reason: null,
@@ -162,17 +162,17 @@ class StreamSink implements GenerationSink {
         usage: { input_tokens: this.#prompt.tokens.length, output_tokens: 0 },
       },
     });
-    this.#event({ type: 'content_block_start', content_block: { type: 'text', text: '' }, index: 0 });
+    this.#event({ type: "content_block_start", content_block: { type: "text", text: "" }, index: 0 });
   }
 
   done(choices: readonly Choice[], failed: boolean): void {
     if (failed) {
-      this.#event({ type: 'error', error: { type: 'internal_error', message: engineDeadMessage } });
+      this.#event({ type: "error", error: { type: "internal_error", message: engineDeadMessage } });
     } else {
-      this.#event({ type: 'content_block_stop', index: 0 });
+      this.#event({ type: "content_block_stop", index: 0 });
       const delta = stopFields(choices[0]?.finish ?? null);
-      this.#event({ type: 'message_delta', delta, usage: usageBody(choices) });
-      this.#event({ type: 'message_stop' });
+      this.#event({ type: "message_delta", delta, usage: usageBody(choices) });
+      this.#event({ type: "message_stop" });
     }
     this.#stream.end(false);
   }

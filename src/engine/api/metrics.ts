@@ -1,12 +1,12 @@
 // Counts what vLLM counts, and writes it as the text that Prometheus scrapes. Fed by the core as its observer; read by
 // /metrics. Gauges change only at the end of an engine step, as vLLM's do; nothing here may be asked for decisions.
 
-import type { EngineCore, EngineObserver, EngineStats, SequenceResult } from '../core/index.ts';
-import type { ResolvedOptions } from '../options.ts';
-import { buckets, families, tokenBuckets } from './metric-families.ts';
-import type { Family } from './metric-families.ts';
+import type { EngineCore, EngineObserver, EngineStats, SequenceResult } from "../core/index.ts";
+import type { ResolvedOptions } from "../options.ts";
+import { buckets, families, tokenBuckets } from "./metric-families.ts";
+import type { Family } from "./metric-families.ts";
 
-export const metricsContentType = 'text/plain; version=1.0.0; charset=utf-8';
+export const metricsContentType = "text/plain; version=1.0.0; charset=utf-8";
 
 class Histogram {
   readonly bounds: readonly number[];
@@ -27,8 +27,8 @@ class Histogram {
   }
 }
 
-type HistogramName = 'iteration' | 'promptTokens' | 'generatedTokens' | 'maxTokens' | 'computedTokens' | SecondsName;
-type SecondsName = 'firstToken' | 'interToken' | 'perToken' | 'e2e' | 'queue' | 'inference' | 'prefill' | 'decode';
+type HistogramName = "iteration" | "promptTokens" | "generatedTokens" | "maxTokens" | "computedTokens" | SecondsName;
+type SecondsName = "firstToken" | "interToken" | "perToken" | "e2e" | "queue" | "inference" | "prefill" | "decode";
 
 /** What lives outside of the core. */
 export interface MetricsSource {
@@ -77,13 +77,13 @@ export class MetricsRecorder implements EngineObserver {
   }
 
   token(first: boolean, gapMs: number): void {
-    this.#histograms[first ? 'firstToken' : 'interToken'].observe(gapMs / 1000);
+    this.#histograms[first ? "firstToken" : "interToken"].observe(gapMs / 1000);
   }
 
   finished(result: SequenceResult): void {
-    if (result.reason !== 'stop' && result.reason !== 'length') this.#gauges = this.#core?.stats() ?? null;
+    if (result.reason !== "stop" && result.reason !== "length") this.#gauges = this.#core?.stats() ?? null;
     // A client that left is counted nowhere; its leaving only shows in the gauges.
-    if (result.reason === 'cancelled') return;
+    if (result.reason === "cancelled") return;
     this.#success[result.reason]++;
     const { times } = result;
     const h = this.#histograms;
@@ -106,11 +106,11 @@ export class MetricsRecorder implements EngineObserver {
   /** The whole exposition. */
   render(source: MetricsSource): string {
     const writer = new Writer(this.#createdSeconds);
-    const model = JSON.stringify(this.#options.models[0] ?? '');
+    const model = JSON.stringify(this.#options.models[0] ?? "");
     const base = `engine="0",model_name=${model}`;
     const now = this.#core?.stats();
     const gauges = this.#gauges ?? now;
-    if (now === undefined || gauges === undefined) return '';
+    if (now === undefined || gauges === undefined) return "";
     const f = families;
     const zero = [[base, 0]] as const;
     writer.counter(f.estimatedFlopsPerGpuTotal, zero);
@@ -144,9 +144,9 @@ export class MetricsRecorder implements EngineObserver {
     writer.counter(f.promptTokensCachedTotal, [[base, now.cachedPromptTokens]]);
     writer.counter(
       f.promptTokensCachedBySourceTotal,
-      ['device', 'host', 'p2p', 'disk', 'external_unspecified'].map((kind) => [
+      ["device", "host", "p2p", "disk", "external_unspecified"].map((kind) => [
         `${base},source="${kind}"`,
-        kind === 'device' ? now.cachedPromptTokens : 0,
+        kind === "device" ? now.cachedPromptTokens : 0,
       ]),
     );
     writer.counter(f.generationTokensTotal, [[base, now.generatedTokens]]);
@@ -193,47 +193,47 @@ export class MetricsRecorder implements EngineObserver {
   #cacheConfig(): string {
     const o = this.#options;
     const labels: Record<string, string> = {
-      _block_size_resolved: 'True',
+      _block_size_resolved: "True",
       block_size: String(o.blockSize),
-      cache_dtype: 'auto',
-      cache_hit_alignment_tokens: 'None',
+      cache_dtype: "auto",
+      cache_hit_alignment_tokens: "None",
       effective_attention_block_size: String(o.blockSize),
-      enable_mamba_shared_prefix_checkpoint: 'False',
-      enable_prefix_caching: o.enablePrefixCaching ? 'True' : 'False',
-      engine: '0',
-      gpu_memory_utilization: '0.92',
-      hash_block_size: 'None',
-      is_attention_free: 'False',
-      kv_cache_dtype_skip_layers: '[]',
-      kv_cache_layout: 'None',
+      enable_mamba_shared_prefix_checkpoint: "False",
+      enable_prefix_caching: o.enablePrefixCaching ? "True" : "False",
+      engine: "0",
+      gpu_memory_utilization: "0.92",
+      hash_block_size: "None",
+      is_attention_free: "False",
+      kv_cache_dtype_skip_layers: "[]",
+      kv_cache_layout: "None",
       kv_cache_max_concurrency: pythonNumber((o.numGpuBlocks * o.blockSize) / o.maxModelLen),
-      kv_cache_memory_bytes: 'None',
+      kv_cache_memory_bytes: "None",
       kv_cache_size_tokens: String(o.numGpuBlocks * o.blockSize),
-      kv_offloading_backend: 'native',
-      kv_offloading_size: 'None',
-      kv_sharing_fast_prefill: 'False',
-      mamba_block_size: 'None',
-      mamba_cache_dtype: 'auto',
-      mamba_cache_mode: 'none',
-      mamba_page_size_padded: 'None',
-      mamba_ssm_cache_dtype: 'float32',
-      num_cpu_blocks: 'None',
+      kv_offloading_backend: "native",
+      kv_offloading_size: "None",
+      kv_sharing_fast_prefill: "False",
+      mamba_block_size: "None",
+      mamba_cache_dtype: "auto",
+      mamba_cache_mode: "none",
+      mamba_page_size_padded: "None",
+      mamba_ssm_cache_dtype: "float32",
+      num_cpu_blocks: "None",
       num_gpu_blocks: String(o.numGpuBlocks),
-      num_gpu_blocks_override: 'None',
-      prefix_cache_retention_interval: '0',
-      prefix_caching_hash_algo: 'sha256',
-      prefix_match_unit: 'None',
-      replayssm_buffer_len: '16',
-      skip_page_size_padded: 'None',
-      sliding_window: 'None',
-      swa_bounded_replay: 'True',
-      use_kda_recoverssm: 'False',
-      use_replayssm: 'False',
-      user_specified_block_size: 'True',
+      num_gpu_blocks_override: "None",
+      prefix_cache_retention_interval: "0",
+      prefix_caching_hash_algo: "sha256",
+      prefix_match_unit: "None",
+      replayssm_buffer_len: "16",
+      skip_page_size_padded: "None",
+      sliding_window: "None",
+      swa_bounded_replay: "True",
+      use_kda_recoverssm: "False",
+      use_replayssm: "False",
+      user_specified_block_size: "True",
     };
     return Object.entries(labels)
       .map(([name, value]) => `${name}="${value}"`)
-      .join(',');
+      .join(",");
   }
 }
 
@@ -241,7 +241,7 @@ type Sample = readonly [labels: string, value: number];
 
 /** The text format as Python's client writes it: floats always with a point, a `_created` gauge beside each counter. */
 class Writer {
-  text = '';
+  text = "";
   readonly #created: string;
 
   constructor(createdSeconds: number) {
@@ -255,14 +255,14 @@ class Writer {
 
   counter(family: Family, samples: readonly Sample[]): void {
     this.gauge(family, samples);
-    const created = family.name.replace(/_total$/, '_created');
-    this.#head(created, family.help, 'gauge');
+    const created = family.name.replace(/_total$/, "_created");
+    this.#head(created, family.help, "gauge");
     for (const [labels] of samples) this.text += `${created}{${labels}} ${this.#created}\n`;
   }
 
   histogram(family: Family, model: string, histogram: Histogram): void {
     const { name } = family;
-    this.#head(name, family.help, 'histogram');
+    this.#head(name, family.help, "histogram");
     let below = 0;
     histogram.bounds.forEach((bound, at) => {
       below += histogram.counts[at] ?? 0;
@@ -272,7 +272,7 @@ class Writer {
     this.text += `${name}_bucket{engine="0",le="+Inf",model_name=${model}} ${pythonNumber(histogram.count)}\n`;
     this.text += `${name}_count{engine="0",model_name=${model}} ${pythonNumber(histogram.count)}\n`;
     this.text += `${name}_sum{engine="0",model_name=${model}} ${pythonNumber(histogram.sum)}\n`;
-    this.#head(`${name}_created`, family.help, 'gauge');
+    this.#head(`${name}_created`, family.help, "gauge");
     this.text += `${name}_created{engine="0",model_name=${model}} ${this.#created}\n`;
   }
 
@@ -284,8 +284,8 @@ class Writer {
 /** A number as Python's Prometheus client writes it: always with a point, and an exponent from seven digits on. */
 function pythonNumber(value: number): string {
   const text = Number.isInteger(value) && Math.abs(value) < 1e16 ? `${value}.0` : String(value);
-  const point = text.indexOf('.');
+  const point = text.indexOf(".");
   if (point <= 6 || value <= 0) return text;
-  const mantissa = `${text.charAt(0)}.${text.slice(1, point)}${text.slice(point + 1)}`.replace(/[0.]+$/, '');
+  const mantissa = `${text.charAt(0)}.${text.slice(1, point)}${text.slice(point + 1)}`.replace(/[0.]+$/, "");
   return `${mantissa}e+0${point - 1}`;
 }

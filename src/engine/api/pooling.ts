@@ -1,44 +1,44 @@
 // Embeddings, rerank and score: routes that compute and do not generate. Unrecorded (the recorded server had a
 // generating model), built from vLLM's documentation. Values are made up, but the same text always has the same ones.
 
-import { Random, textHash } from '../core/index.ts';
-import { detokenize, tokenize } from '../text/tokenizer.ts';
-import { randomHex } from './app.ts';
-import type { EngineApp } from './app.ts';
-import { badParameter, badRequest, engineDead, unknownModel } from './errors.ts';
-import type { Exchange } from './exchange.ts';
-import { checkCharacters, checkPrompts, checkQueue, Generation } from './generation.ts';
-import type { Prompt } from './generation.ts';
-import type { Sampling } from './sampling.ts';
-import { FieldReader, isObject } from './validation.ts';
-import type { JsonObject } from './validation.ts';
+import { Random, textHash } from "../core/index.ts";
+import { detokenize, tokenize } from "../text/tokenizer.ts";
+import { randomHex } from "./app.ts";
+import type { EngineApp } from "./app.ts";
+import { badParameter, badRequest, engineDead, unknownModel } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { checkCharacters, checkPrompts, checkQueue, Generation } from "./generation.ts";
+import type { Prompt } from "./generation.ts";
+import type { Sampling } from "./sampling.ts";
+import { FieldReader, isObject } from "./validation.ts";
+import type { JsonObject } from "./validation.ts";
 
 const defaultDimensions = 384;
 
 export function embeddings(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader(body);
-  reader.require('input');
+  reader.require("input");
   const model = readModel(app, reader);
-  const dimensions = reader.integer('dimensions') ?? defaultDimensions;
-  const format = reader.string('encoding_format') ?? 'float';
+  const dimensions = reader.integer("dimensions") ?? defaultDimensions;
+  const format = reader.string("encoding_format") ?? "float";
   reader.check();
-  if (dimensions < 1) throw badParameter(`dimensions must be at least 1, got ${dimensions}.`, 'dimensions');
-  if (format !== 'float' && format !== 'base64') {
-    throw badParameter("encoding_format must be 'float' or 'base64'", 'encoding_format', format);
+  if (dimensions < 1) throw badParameter(`dimensions must be at least 1, got ${dimensions}.`, "dimensions");
+  if (format !== "float" && format !== "base64") {
+    throw badParameter("encoding_format must be 'float' or 'base64'", "encoding_format", format);
   }
-  const prompts = readTexts(app, body['input']);
+  const prompts = readTexts(app, body["input"]);
   compute(app, exchange, model, prompts, () => {
     const tokens = countTokens(prompts);
     exchange.json(200, {
       id: `embd-${randomHex(16)}`,
-      object: 'list',
+      object: "list",
       created: app.createdSeconds(),
       model,
       data: prompts.map((prompt, index) => {
         const vector = embed(prompt.text, dimensions);
         const bytes = new Float32Array(vector);
-        const embedding = format === 'base64' ? Buffer.from(bytes.buffer).toString('base64') : vector;
-        return { index, object: 'embedding', embedding };
+        const embedding = format === "base64" ? Buffer.from(bytes.buffer).toString("base64") : vector;
+        return { index, object: "embedding", embedding };
       }),
       usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
     });
@@ -47,12 +47,12 @@ export function embeddings(app: EngineApp, exchange: Exchange, body: JsonObject)
 
 export function rerank(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader(body);
-  reader.require('query');
-  reader.require('documents');
+  reader.require("query");
+  reader.require("documents");
   const model = readModel(app, reader);
-  const query = reader.string('query') ?? '';
-  const documents = reader.list('documents').map(documentText);
-  const topN = reader.integer('top_n') ?? documents.length;
+  const query = reader.string("query") ?? "";
+  const documents = reader.list("documents").map(documentText);
+  const topN = reader.integer("top_n") ?? documents.length;
   reader.check();
   const prompts = documents.map((document) => toPrompt(app, `${query}\n${document}`));
   compute(app, exchange, model, prompts, () => {
@@ -74,21 +74,21 @@ export function score(app: EngineApp, exchange: Exchange, body: JsonObject): voi
   const reader = new FieldReader(body);
   const model = readModel(app, reader);
   reader.check();
-  const first = texts(body['text_1'] ?? body['queries']);
-  const second = texts(body['text_2'] ?? body['documents']);
-  if (first.length === 0 || second.length === 0) throw badRequest('text_1 and text_2 must be given and non-empty');
+  const first = texts(body["text_1"] ?? body["queries"]);
+  const second = texts(body["text_2"] ?? body["documents"]);
+  if (first.length === 0 || second.length === 0) throw badRequest("text_1 and text_2 must be given and non-empty");
   if (first.length !== 1 && first.length !== second.length)
-    throw badRequest('Input lengths must be either 1:1, 1:N or N:N');
-  const pairs = second.map((text, at) => [first.length === 1 ? (first[0] ?? '') : (first[at] ?? ''), text] as const);
+    throw badRequest("Input lengths must be either 1:1, 1:N or N:N");
+  const pairs = second.map((text, at) => [first.length === 1 ? (first[0] ?? "") : (first[at] ?? ""), text] as const);
   const prompts = pairs.map(([a, b]) => toPrompt(app, `${a}\n${b}`));
   compute(app, exchange, model, prompts, () => {
     const tokens = countTokens(prompts);
     exchange.json(200, {
       id: `score-${randomHex(16)}`,
-      object: 'list',
+      object: "list",
       created: app.createdSeconds(),
       model,
-      data: pairs.map(([a, b], index) => ({ index, object: 'score', score: relevance(a, b) })),
+      data: pairs.map(([a, b], index) => ({ index, object: "score", score: relevance(a, b) })),
       usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
     });
   });
@@ -131,15 +131,15 @@ function compute(
 }
 
 export function readModel(app: EngineApp, reader: FieldReader): string {
-  const given = reader.string('model');
-  const model = given === null || given === '' ? app.model : given;
+  const given = reader.string("model");
+  const model = given === null || given === "" ? app.model : given;
   if (!app.options.models.includes(model)) throw unknownModel(model, app.options.models);
   return model;
 }
 
 function toPrompt(app: EngineApp, text: string): Prompt {
   checkCharacters(app, text);
-  return { tokens: tokenize(text === '' ? ' ' : text), text };
+  return { tokens: tokenize(text === "" ? " " : text), text };
 }
 
 /** A text, token ids, or a list of either. */
@@ -147,11 +147,11 @@ function readTexts(app: EngineApp, input: unknown): Prompt[] {
   const isIds = (value: unknown): value is number[] =>
     Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
   const list: readonly unknown[] = Array.isArray(input) && !isIds(input) ? input : [input];
-  if (list.length === 0) throw badRequest('You must pass at least one prompt');
+  if (list.length === 0) throw badRequest("You must pass at least one prompt");
   return list.map((entry) => {
-    if (typeof entry === 'string') return toPrompt(app, entry);
+    if (typeof entry === "string") return toPrompt(app, entry);
     if (isIds(entry)) return { tokens: entry, text: detokenize(entry) };
-    throw badParameter('input must be a string, a list of strings, or token ids', 'input');
+    throw badParameter("input must be a string, a list of strings, or token ids", "input");
   });
 }
 
@@ -161,9 +161,9 @@ function texts(value: unknown): string[] {
 }
 
 function documentText(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (isObject(value) && typeof value['text'] === 'string') return value['text'];
-  return JSON.stringify(value ?? '');
+  if (typeof value === "string") return value;
+  if (isObject(value) && typeof value["text"] === "string") return value["text"];
+  return JSON.stringify(value ?? "");
 }
 
 function countTokens(prompts: readonly Prompt[]): number {

@@ -1,10 +1,10 @@
 // The parameters that completions, chat and their relatives share: read with pydantic's leniency, checked with vLLM's
 // messages. Between a route and `generation`; pure. Shape errors come first, then values, as vLLM orders them.
 
-import { badParameter, badRequest, unknownModel } from './errors.ts';
-import { vocabularySize } from '../text/tokenizer.ts';
-import { FieldReader, isObject, pythonFloat } from './validation.ts';
-import type { ResolvedOptions } from '../options.ts';
+import { badParameter, badRequest, unknownModel } from "./errors.ts";
+import { vocabularySize } from "../text/tokenizer.ts";
+import { FieldReader, isObject, pythonFloat } from "./validation.ts";
+import type { ResolvedOptions } from "../options.ts";
 
 export interface Sampling {
   /** As given by the client, for the response; the first served name when it gave none. */
@@ -38,41 +38,41 @@ export interface SamplingRules {
 
 /** Reads the shared fields. Call `reader.check()` happens here, after the route has read its own fields. */
 export function readSampling(reader: FieldReader, rules: SamplingRules, options: ResolvedOptions): Sampling {
-  const model = reader.string('model');
+  const model = reader.string("model");
   const maxTokens = readMaxTokens(reader, rules);
-  const n = reader.integer('n') ?? 1;
-  const temperature = reader.float('temperature');
-  const topP = reader.float('top_p');
-  const stop = reader.strings('stop');
-  const stream = reader.bool('stream', false);
-  const streamOptions = reader.object('stream_options');
+  const n = reader.integer("n") ?? 1;
+  const temperature = reader.float("temperature");
+  const topP = reader.float("top_p");
+  const stop = reader.strings("stop");
+  const stream = reader.bool("stream", false);
+  const streamOptions = reader.object("stream_options");
   const forced = options.enableForceIncludeUsage;
-  const usage = streamOptions === null ? forced : new FieldReader(streamOptions).bool('include_usage', false) || forced;
+  const usage = streamOptions === null ? forced : new FieldReader(streamOptions).bool("include_usage", false) || forced;
   const continuous =
-    forced || (streamOptions !== null && new FieldReader(streamOptions).bool('continuous_usage_stats', false));
-  const minTokens = reader.integer('min_tokens') ?? 0;
+    forced || (streamOptions !== null && new FieldReader(streamOptions).bool("continuous_usage_stats", false));
+  const minTokens = reader.integer("min_tokens") ?? 0;
   const sampling: Sampling = {
-    model: model === null || model === '' ? (options.models[0] ?? '') : model,
+    model: model === null || model === "" ? (options.models[0] ?? "") : model,
     n,
     maxTokens,
     minTokens,
-    ignoreEos: reader.bool('ignore_eos', false),
-    stop: stop.filter((text) => text !== ''),
-    stopTokenIds: reader.list('stop_token_ids').map(Number),
-    includeStop: reader.bool('include_stop_str_in_output', false),
-    seed: reader.integer('seed') ?? 0,
-    priority: reader.integer('priority') ?? 0,
-    cacheSalt: reader.string('cache_salt'),
+    ignoreEos: reader.bool("ignore_eos", false),
+    stop: stop.filter((text) => text !== ""),
+    stopTokenIds: reader.list("stop_token_ids").map(Number),
+    includeStop: reader.bool("include_stop_str_in_output", false),
+    seed: reader.integer("seed") ?? 0,
+    priority: reader.integer("priority") ?? 0,
+    cacheSalt: reader.string("cache_salt"),
     stream,
     includeUsage: usage,
     continuousUsage: usage && continuous,
-    returnTokenIds: reader.bool('return_token_ids', false),
-    truncatePrompt: reader.integer('truncate_prompt_tokens'),
-    requestId: reader.string('request_id'),
+    returnTokenIds: reader.bool("return_token_ids", false),
+    truncatePrompt: reader.integer("truncate_prompt_tokens"),
+    requestId: reader.string("request_id"),
   };
   reader.check();
   if (streamOptions !== null && !stream) {
-    throw badParameter('Stream options can only be defined when `stream=True`.', 'stream_options');
+    throw badParameter("Stream options can only be defined when `stream=True`.", "stream_options");
   }
   if (!options.models.includes(sampling.model)) throw unknownModel(sampling.model, options.models);
   checkValues(sampling, temperature, topP, rules.maxModelLen);
@@ -100,15 +100,15 @@ function checkValues(sampling: Sampling, temperature: number | null, topP: numbe
   }
   if (temperature !== null) checkTemperature(temperature);
   if (topP !== null && !(topP > 0 && topP <= 1)) {
-    throw badParameter(`top_p must be in (0, 1], got ${pythonFloat(topP)}.`, 'top_p', pythonFloat(topP));
+    throw badParameter(`top_p must be in (0, 1], got ${pythonFloat(topP)}.`, "top_p", pythonFloat(topP));
   }
   if (maxTokens !== null && maxTokens < 1) {
-    throw badParameter(`max_tokens must be at least 1, got ${maxTokens}.`, 'max_tokens', String(maxTokens));
+    throw badParameter(`max_tokens must be at least 1, got ${maxTokens}.`, "max_tokens", String(maxTokens));
   }
   if (maxTokens !== null && maxTokens > maxModelLen) {
     throw badParameter(
       `max_tokens=${maxTokens} cannot be greater than max_model_len=${maxModelLen}. Please request fewer output tokens.`,
-      'max_tokens',
+      "max_tokens",
       String(maxTokens),
     );
   }
@@ -119,23 +119,23 @@ function checkValues(sampling: Sampling, temperature: number | null, topP: numbe
 
 function checkTemperature(value: number): void {
   if (!Number.isFinite(value)) {
-    const shown = Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf';
-    throw badParameter(`temperature must be a finite number, got ${shown}.`, 'temperature', shown);
+    const shown = Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+    throw badParameter(`temperature must be a finite number, got ${shown}.`, "temperature", shown);
   }
   const shown = pythonFloat(value);
-  if (value < 0) throw badParameter(`temperature must be non-negative, got ${shown}.`, 'temperature', shown);
-  if (value > 2) throw badParameter(`temperature must be in [0, 2], got ${shown}.`, 'temperature', shown);
+  if (value < 0) throw badParameter(`temperature must be non-negative, got ${shown}.`, "temperature", shown);
+  if (value > 2) throw badParameter(`temperature must be in [0, 2], got ${shown}.`, "temperature", shown);
 }
 
 function checkLogitBias(reader: FieldReader): void {
-  const bias = reader.body['logit_bias'];
+  const bias = reader.body["logit_bias"];
   if (!isObject(bias)) return;
   const outside = Object.keys(bias).filter((id) => Number(id) >= vocabularySize || Number(id) < 0);
   if (outside.length === 0) return;
-  const shown = `[${outside.join(', ')}]`;
+  const shown = `[${outside.join(", ")}]`;
   throw badParameter(
     `token_id(s) ${shown} in logit_bias contain out-of-vocab token ids. Vocabulary size: ${vocabularySize}`,
-    'logit_bias',
+    "logit_bias",
     shown,
   );
 }

@@ -1,19 +1,19 @@
 // The HTTP server of one engine: connections, request bodies, keys, routes, faults. On top of node:http; below it are the
 // handlers. It must notice a client's leaving (close, reset, half-close) in the same turn and end its work.
 
-import { createServer } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { randomHex } from './app.ts';
-import type { EngineApp } from './app.ts';
-import { ApiError, DetailError, notFound, queueFull } from './errors.ts';
-import { Exchange, httpDate } from './exchange.ts';
-import { parseFaultHeader, RequestFault } from './faults.ts';
-import type { Fault } from './faults.ts';
-import { parseJsonBody } from './json-body.ts';
-import { findRoute } from './routes.ts';
-import type { FoundRoute } from './routes.ts';
-import { simRoute } from './sim.ts';
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { randomHex } from "./app.ts";
+import type { EngineApp } from "./app.ts";
+import { ApiError, DetailError, notFound, queueFull } from "./errors.ts";
+import { Exchange, httpDate } from "./exchange.ts";
+import { parseFaultHeader, RequestFault } from "./faults.ts";
+import type { Fault } from "./faults.ts";
+import { parseJsonBody } from "./json-body.ts";
+import { findRoute } from "./routes.ts";
+import type { FoundRoute } from "./routes.ts";
+import { simRoute } from "./sim.ts";
 
 const keepAliveMs = 5000;
 /** httptools refuses a longer request target. */
@@ -44,10 +44,10 @@ export class EngineServer {
     // Node would add a second to what uvicorn waits.
     Object.assign(this.#server, { keepAliveTimeoutBuffer: 0 });
     this.#server.maxHeadersCount = 0;
-    this.#server.on('connection', (socket: Socket) => this.#connected(socket));
-    this.#server.on('clientError', (_error, socket) => this.#malformed(socket as Socket));
+    this.#server.on("connection", (socket: Socket) => this.#connected(socket));
+    this.#server.on("clientError", (_error, socket) => this.#malformed(socket as Socket));
     // uvicorn ignores expectations that it does not know.
-    this.#server.on('checkExpectation', (request, response) => this.#accept(request, response));
+    this.#server.on("checkExpectation", (request, response) => this.#accept(request, response));
   }
 
   get port(): number {
@@ -56,9 +56,9 @@ export class EngineServer {
 
   listen(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
+      this.#server.once("error", reject);
       this.#server.listen(this.#port, this.#app.options.host, () => {
-        this.#server.off('error', reject);
+        this.#server.off("error", reject);
         this.#port = (this.#server.address() as AddressInfo).port;
         resolve();
       });
@@ -104,17 +104,17 @@ export class EngineServer {
       for (const exchange of exchanges) exchange.disconnect();
     };
     // A half-closed socket counts as gone: uvicorn sends nothing after EOF.
-    socket.on('end', () => {
+    socket.on("end", () => {
       const busy = exchanges.size > 0;
       leave();
       if (busy) socket.destroy();
     });
-    socket.on('close', () => {
+    socket.on("close", () => {
       leave();
       this.#exchanges.delete(socket);
       this.#app.connections = this.#exchanges.size;
     });
-    socket.on('error', leave);
+    socket.on("error", leave);
   }
 
   #malformed(socket: Socket): void {
@@ -122,7 +122,7 @@ export class EngineServer {
       socket.destroy();
       return;
     }
-    const body = 'Invalid HTTP request received.';
+    const body = "Invalid HTTP request received.";
     socket.end(
       `HTTP/1.1 400 Bad Request\r\ndate: ${httpDate(this.#app.clock.wallMs())}\r\nserver: uvicorn\r\n` +
         `content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
@@ -133,31 +133,31 @@ export class EngineServer {
   #refuseWebsocket(socket: Socket): void {
     socket.end(
       `HTTP/1.1 403 Forbidden\r\nDate: ${httpDate(this.#app.clock.wallMs())}\r\nConnection: close\r\n` +
-        'Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n',
+        "Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
     );
   }
 
   #accept(request: IncomingMessage, response: ServerResponse): void {
-    if ((request.url ?? '').length >= maxTargetBytes) {
+    if ((request.url ?? "").length >= maxTargetBytes) {
       this.#malformed(request.socket);
       return;
     }
-    if (request.headers.upgrade?.toLowerCase() === 'websocket') {
+    if (request.headers.upgrade?.toLowerCase() === "websocket") {
       this.#refuseWebsocket(request.socket);
       return;
     }
     const { enableRequestIdHeaders } = this.#app.options;
-    const given = request.headers['x-request-id'];
-    const exchange = new Exchange(request, response, decodePath(request.url ?? '/'), {
-      requestIdHeader: enableRequestIdHeaders ? (typeof given === 'string' ? given : randomHex(32)) : null,
+    const given = request.headers["x-request-id"];
+    const exchange = new Exchange(request, response, decodePath(request.url ?? "/"), {
+      requestIdHeader: enableRequestIdHeaders ? (typeof given === "string" ? given : randomHex(32)) : null,
       wallMs: () => this.#app.clock.wallMs(),
     });
     const exchanges = this.#exchanges.get(request.socket);
     exchanges?.add(exchange);
-    response.on('close', () => exchanges?.delete(exchange));
+    response.on("close", () => exchanges?.delete(exchange));
     const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
       exchange.body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
       try {
         this.#dispatch(exchange);
@@ -170,7 +170,7 @@ export class EngineServer {
   #dispatch(exchange: Exchange): void {
     const { path } = exchange;
     const app = this.#app;
-    if (app.options.simApi && path.startsWith('/sim/')) {
+    if (app.options.simApi && path.startsWith("/sim/")) {
       if (!simRoute(app, exchange, { apply: (fault) => this.applyFault(fault) })) throw notFound();
       return;
     }
@@ -187,42 +187,42 @@ export class EngineServer {
       this.#wrongMethod(exchange, found.route.methods);
       return;
     }
-    if (path.startsWith('/v1/messages')) exchange.family = 'anthropic';
+    if (path.startsWith("/v1/messages")) exchange.family = "anthropic";
     if (this.#faultTakesOver(exchange, found)) return;
     if (found.route.generates) this.#count(exchange);
-    const json = found.route.body === 'json';
-    const body = json ? parseJsonBody(exchange.header('content-type'), exchange.body) : {};
+    const json = found.route.body === "json";
+    const body = json ? parseJsonBody(exchange.header("content-type"), exchange.body) : {};
     found.route.handle(app, exchange, body, found.id);
   }
 
   #authorized(exchange: Exchange): boolean {
     const { apiKeys } = this.#app.options;
-    if (apiKeys.length === 0 || exchange.method === 'OPTIONS') return true;
+    if (apiKeys.length === 0 || exchange.method === "OPTIONS") return true;
     if (!/^\/(v1|inference)(\/|$)/.test(exchange.path)) return true;
-    const [scheme = '', key = ''] = (exchange.header('authorization') ?? '').split(' ', 2);
-    return scheme.toLowerCase() === 'bearer' && apiKeys.includes(key);
+    const [scheme = "", key = ""] = (exchange.header("authorization") ?? "").split(" ", 2);
+    return scheme.toLowerCase() === "bearer" && apiKeys.includes(key);
   }
 
   #missing(exchange: Exchange): void {
     const { path } = exchange;
-    const bare = path.replace(/\/$/, '');
-    if (bare === path || bare === '' || findRoute(bare) === null) throw notFound();
-    const host = exchange.header('host') ?? `${this.#app.options.host}:${this.#port}`;
+    const bare = path.replace(/\/$/, "");
+    if (bare === path || bare === "" || findRoute(bare) === null) throw notFound();
+    const host = exchange.header("host") ?? `${this.#app.options.host}:${this.#port}`;
     exchange.redirect(`http://${host}${bare}`);
   }
 
   #wrongMethod(exchange: Exchange, methods: readonly string[]): void {
-    if (exchange.method === 'OPTIONS' && exchange.header('access-control-request-method') !== undefined) {
+    if (exchange.method === "OPTIONS" && exchange.header("access-control-request-method") !== undefined) {
       exchange.refuseCors();
       return;
     }
-    throw new DetailError(405, 'Method Not Allowed', ['allow', methods.join(', ')]);
+    throw new DetailError(405, "Method Not Allowed", ["allow", methods.join(", ")]);
   }
 
   #count(exchange: Exchange): void {
     this.#app.requests++;
     this.#app.inFlight++;
-    exchange.response.once('close', () => {
+    exchange.response.once("close", () => {
       this.#app.inFlight--;
     });
   }
@@ -230,29 +230,29 @@ export class EngineServer {
   /** True when a fault answers, or deliberately does not. */
   #faultTakesOver(exchange: Exchange, { route }: FoundRoute): boolean {
     const { faults } = this.#app;
-    const header = this.#app.options.simApi ? exchange.header('x-sim-fault') : undefined;
+    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
     const own = header === undefined ? null : parseFaultHeader(header);
     if (header !== undefined && own === null) {
-      throw new ApiError(400, 'BadRequestError', `x-sim-fault is not understood: ${header}`, 'x-sim-fault');
+      throw new ApiError(400, "BadRequestError", `x-sim-fault is not understood: ${header}`, "x-sim-fault");
     }
-    const pick = (name: Fault['fault']): Fault | null => (own?.fault === name ? own : faults.hit(name));
-    if (pick('hang') !== null) return true;
-    if (own !== null && ['refuse', 'crash', 'engine_dead'].includes(own.fault)) {
+    const pick = (name: Fault["fault"]): Fault | null => (own?.fault === name ? own : faults.hit(name));
+    if (pick("hang") !== null) return true;
+    if (own !== null && ["refuse", "crash", "engine_dead"].includes(own.fault)) {
       this.applyFault(own);
-      if (own.fault === 'crash') return true;
+      if (own.fault === "crash") return true;
     }
     if (!route.generates) return false;
-    const status = pick('error_status');
+    const status = pick("error_status");
     if (status !== null) {
       this.#errorStatus(exchange, status);
       return true;
     }
-    if (own?.fault === 'queue_full') throw queueFull();
-    if (pick('hang_before_headers') !== null) {
+    if (own?.fault === "queue_full") throw queueFull();
+    if (pick("hang_before_headers") !== null) {
       exchange.mute();
       return false;
     }
-    const mid = pick('stall_mid_stream') ?? pick('cut_mid_stream') ?? pick('error_frame');
+    const mid = pick("stall_mid_stream") ?? pick("cut_mid_stream") ?? pick("error_frame");
     if (mid !== null) exchange.fault = new RequestFault(mid);
     return false;
   }
@@ -263,19 +263,19 @@ export class EngineServer {
       exchange.fail(queueFull());
       return;
     }
-    const type = status === 429 ? 'RateLimitError' : status === 503 ? 'Service Unavailable' : 'InternalServerError';
-    const retry = fault.retryAfter === undefined ? [] : ['retry-after', String(fault.retryAfter)];
+    const type = status === 429 ? "RateLimitError" : status === 503 ? "Service Unavailable" : "InternalServerError";
+    const retry = fault.retryAfter === undefined ? [] : ["retry-after", String(fault.retryAfter)];
     const body = {
       error: { message: `The simulator was told to fail with ${status}.`, type, param: null, code: status },
     };
-    exchange.send(status, 'application/json', JSON.stringify(body), retry);
+    exchange.send(status, "application/json", JSON.stringify(body), retry);
   }
 
   /** Puts a fault in force. Those that concern the listener or the process act at once. */
   applyFault(fault: Fault): void {
     const app = this.#app;
     switch (fault.fault) {
-      case 'crash':
+      case "crash":
         // After the response to whoever asked for it has left.
         app.clock.setTimer(0, () => {
           app.core.pause();
@@ -283,15 +283,15 @@ export class EngineServer {
           app.options.onCrash();
         });
         return;
-      case 'refuse':
+      case "refuse":
         this.stopListening();
         app.clock.setTimer((fault.seconds ?? 1) * 1000, () => {
           if (!this.#closed) void this.listen();
         });
         return;
-      case 'engine_dead':
+      case "engine_dead":
         app.faults.set(fault);
-        app.core.abortAll('error');
+        app.core.abortAll("error");
         return;
       default:
         app.faults.set(fault);
@@ -302,8 +302,8 @@ export class EngineServer {
 /** The path as routes are matched: without query, percent-decoded. */
 function decodePath(url: string): string {
   const start = /^https?:\/\/[^/]*/.exec(url)?.[0].length ?? 0;
-  const path = url.slice(start).split('?', 1)[0] ?? '/';
-  if (!path.includes('%')) return path === '' ? '/' : path;
+  const path = url.slice(start).split("?", 1)[0] ?? "/";
+  if (!path.includes("%")) return path === "" ? "/" : path;
   try {
     return decodeURIComponent(path);
   } catch {

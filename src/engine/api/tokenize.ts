@@ -1,23 +1,23 @@
 // POST /tokenize and /detokenize: the tokenizer over HTTP. Routes; they must agree with what the generating routes count.
 
-import { renderChat } from '../text/chat-template.ts';
-import { detokenize, tokenize, tokenText } from '../text/tokenizer.ts';
-import type { EngineApp } from './app.ts';
-import { readMessage } from './chat-request.ts';
-import type { Exchange } from './exchange.ts';
-import { readModel } from './pooling.ts';
-import { FieldReader } from './validation.ts';
-import type { JsonObject } from './validation.ts';
+import { renderChat } from "../text/chat-template.ts";
+import { detokenize, tokenize, tokenText } from "../text/tokenizer.ts";
+import type { EngineApp } from "./app.ts";
+import { readMessage } from "./chat-request.ts";
+import type { Exchange } from "./exchange.ts";
+import { readModel } from "./pooling.ts";
+import { FieldReader } from "./validation.ts";
+import type { JsonObject } from "./validation.ts";
 
 export function tokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader(body);
-  const isChat = body['messages'] !== undefined;
-  if (!isChat) reader.require('prompt');
-  const prompt = reader.string('prompt') ?? '';
-  const messages = reader.list('messages').map((message, at) => readMessage(reader, message, at));
-  const addGenerationPrompt = reader.bool('add_generation_prompt', true);
-  const continueFinalMessage = reader.bool('continue_final_message', false);
-  const withStrings = reader.bool('return_token_strs', false);
+  const isChat = body["messages"] !== undefined;
+  if (!isChat) reader.require("prompt");
+  const prompt = reader.string("prompt") ?? "";
+  const messages = reader.list("messages").map((message, at) => readMessage(reader, message, at));
+  const addGenerationPrompt = reader.bool("add_generation_prompt", true);
+  const continueFinalMessage = reader.bool("continue_final_message", false);
+  const withStrings = reader.bool("return_token_strs", false);
   reader.check();
   readModel(app, reader);
   const tokens = isChat ? renderChat(messages, { addGenerationPrompt, continueFinalMessage }).tokens : tokenize(prompt);
@@ -31,8 +31,8 @@ export function tokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonObje
 
 export function detokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonObject): void {
   const reader = new FieldReader(body);
-  reader.require('tokens');
-  const tokens = reader.list('tokens').map(Number);
+  reader.require("tokens");
+  const tokens = reader.list("tokens").map(Number);
   reader.check();
   readModel(app, reader);
   exchange.json(200, { prompt: detokenize(tokens) });
@@ -40,5 +40,5 @@ export function detokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonOb
 
 /** A token as byte-level vocabularies spell it: spaces and line feeds have letters of their own. */
 function vocabularyText(id: number): string {
-  return tokenText(id).replaceAll(' ', '\u0120').replaceAll('\n', '\u010a');
+  return tokenText(id).replaceAll(" ", "\u0120").replaceAll("\n", "\u010a");
 }

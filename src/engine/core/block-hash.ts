@@ -32,7 +32,7 @@ function finish(lane: number): number {
  * enough that a million blocks collide with a probability under 1e-4.
  */
 export const fastBlockHash: BlockHasher = (parent, tokens, from, to, extra) => {
-  const above = typeof parent === 'number' ? parent : parent === null ? 0x1505 : textHash(parent);
+  const above = typeof parent === "number" ? parent : parent === null ? 0x1505 : textHash(parent);
   let low = Math.imul(lowSeed ^ (above >>> 0), 0xcc9e2d51);
   let high = Math.imul(highSeed ^ Math.floor(above / 0x1_0000_0000), 0x1b873593);
   if (extra !== null) {

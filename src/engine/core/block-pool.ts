@@ -1,7 +1,7 @@
 // The physical KV blocks of one engine: reference counts, the prefix map, and the LRU free list. Stands under the
 // sequence cache; pure. It must never hand out a block that is referenced, nor lose one: free + referenced = usable.
 
-import type { BlockHash } from './block-hash.ts';
+import type { BlockHash } from "./block-hash.ts";
 
 /** Told about every full block that enters or leaves the prefix map; the source of KV events. */
 export interface BlockObserver {
@@ -63,7 +63,7 @@ export class BlockPool {
   /** A block that holds this hash, or undefined. */
   find(hash: BlockHash): number | undefined {
     const found = this.#byHash.get(hash);
-    return typeof found === 'object' ? found[0] : found;
+    return typeof found === "object" ? found[0] : found;
   }
 
   /** Takes one more reference on a block found by {@link find}. */
@@ -75,7 +75,7 @@ export class BlockPool {
   /** Takes the least recently freed block; what it held is forgotten. The caller has checked {@link free}. */
   take(): number {
     const block = this.#head;
-    if (block === none) throw new Error('took a block from an empty pool');
+    if (block === none) throw new Error("took a block from an empty pool");
     this.#unlink(block);
     this.#forget(block);
     this.#refs[block] = 1;
@@ -88,7 +88,7 @@ export class BlockPool {
     this.#hashes[block] = hash;
     const known = this.#byHash.get(hash);
     if (known === undefined) this.#byHash.set(hash, block);
-    else if (typeof known === 'object') known.push(block);
+    else if (typeof known === "object") known.push(block);
     else this.#byHash.set(hash, [known, block]);
   }
 
@@ -119,7 +119,7 @@ export class BlockPool {
     if (hash === undefined) return;
     this.#hashes[block] = undefined;
     const known = this.#byHash.get(hash);
-    if (typeof known === 'object') {
+    if (typeof known === "object") {
       known.splice(known.indexOf(block), 1);
       if (known.length === 0) this.#byHash.delete(hash);
     } else {

@@ -2,17 +2,17 @@
 // the HTTP surface and the lab both drive it through `submit`, `abort` and `stats`. It does no I/O and never reads the
 // machine's time, so that an hour of traffic can run in virtual time.
 
-import type { Clock, Timer } from '../../clock.ts';
-import { fastBlockHash } from './block-hash.ts';
-import type { BlockHash, BlockHasher } from './block-hash.ts';
-import { defaultPresetId, findPreset, stepMs } from './presets.ts';
-import type { Preset } from './presets.ts';
-import { Random } from './random.ts';
-import { Scheduler } from './scheduler.ts';
-import type { StepPlan } from './scheduler.ts';
-import { Sequence } from './sequence.ts';
-import type { EngineRequest, FinishReason, SequenceListener, SequenceResult } from './sequence.ts';
-import type { StoredBlocks } from './sequence-cache.ts';
+import type { Clock, Timer } from "../../clock.ts";
+import { fastBlockHash } from "./block-hash.ts";
+import type { BlockHash, BlockHasher } from "./block-hash.ts";
+import { defaultPresetId, findPreset, stepMs } from "./presets.ts";
+import type { Preset } from "./presets.ts";
+import { Random } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { StepPlan } from "./scheduler.ts";
+import { Sequence } from "./sequence.ts";
+import type { EngineRequest, FinishReason, SequenceListener, SequenceResult } from "./sequence.ts";
+import type { StoredBlocks } from "./sequence-cache.ts";
 
 export interface EngineCoreOptions {
   readonly clock: Clock;
@@ -27,7 +27,7 @@ export interface EngineCoreOptions {
   /** Blocks in the cache, the reserved one included; default the preset's. */
   readonly numGpuBlocks?: number;
   readonly prefixCaching?: boolean;
-  readonly policy?: 'fcfs' | 'priority';
+  readonly policy?: "fcfs" | "priority";
   readonly seed?: number;
   readonly hasher?: BlockHasher;
   readonly observer?: EngineObserver;
@@ -92,7 +92,7 @@ export class EngineCore {
 
   constructor(options: EngineCoreOptions) {
     const preset = options.preset ?? findPreset(defaultPresetId);
-    if (preset === undefined) throw new Error('the default preset is missing');
+    if (preset === undefined) throw new Error("the default preset is missing");
     this.preset = preset;
     this.#clock = options.clock;
     this.#speed = options.speed ?? 1;
@@ -108,7 +108,7 @@ export class EngineCore {
         blockSize: this.blockSize,
         numGpuBlocks,
         prefixCaching: options.prefixCaching ?? true,
-        policy: options.policy ?? 'fcfs',
+        policy: options.policy ?? "fcfs",
         hasher: options.hasher ?? fastBlockHash,
       },
       {
@@ -150,7 +150,7 @@ export class EngineCore {
    * Ends a request now and frees its blocks; false when it is not in flight. `cancelled` is a client that left: it is
    * counted in {@link EngineStats.finished} but, as in vLLM, reported to nobody else.
    */
-  abort(id: string, reason: 'abort' | 'cancelled' | 'error' = 'cancelled'): boolean {
+  abort(id: string, reason: "abort" | "cancelled" | "error" = "cancelled"): boolean {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) return false;
     this.#end(sequence, reason, this.#clock.nowMs());
@@ -158,7 +158,7 @@ export class EngineCore {
   }
 
   /** Ends everything in flight with this reason. */
-  abortAll(reason: 'abort' | 'cancelled' | 'error' = 'abort'): void {
+  abortAll(reason: "abort" | "cancelled" | "error" = "abort"): void {
     for (const id of Array.from(this.#sequences.keys())) this.abort(id, reason);
   }
 
@@ -237,7 +237,7 @@ export class EngineCore {
     this.#steps++;
     this.#step = null;
     for (const sequence of plan.sequences) {
-      if (sequence.state !== 'running') continue;
+      if (sequence.state !== "running") continue;
       sequence.computed += sequence.scheduled;
       sequence.scheduled = 0;
       // A prompt cut by the budget gives no token yet; its remaining part goes first in the next step.
@@ -260,9 +260,9 @@ export class EngineCore {
     sequence.tokens.push(token);
     this.#generatedTokens++;
     const stop = sequence.listener.onToken?.(token, index, sequence) === true;
-    if (sequence.state !== 'running') return;
-    if (stop) this.#end(sequence, 'stop', atMs);
-    else if (sequence.generated >= sequence.maxTokens) this.#end(sequence, 'length', atMs);
+    if (sequence.state !== "running") return;
+    if (stop) this.#end(sequence, "stop", atMs);
+    else if (sequence.generated >= sequence.maxTokens) this.#end(sequence, "length", atMs);
   }
 
   #end(sequence: Sequence, reason: FinishReason, atMs: number): void {

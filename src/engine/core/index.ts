@@ -1,10 +1,10 @@
 // The engine core's public face: what the HTTP surface, the lab and tests import. It must never export more than they
 // use, nor anything that does I/O.
 
-export { EngineCore } from './engine-core.ts';
-export type { EngineCoreOptions, EngineObserver, EngineStats } from './engine-core.ts';
-export type { SequenceProgress, SequenceResult } from './sequence.ts';
-export { textHash } from './block-hash.ts';
-export { defaultPresetId, findPreset } from './presets.ts';
-export type { Preset } from './presets.ts';
-export { Random } from './random.ts';
+export { EngineCore } from "./engine-core.ts";
+export type { EngineCoreOptions, EngineObserver, EngineStats } from "./engine-core.ts";
+export type { SequenceProgress, SequenceResult } from "./sequence.ts";
+export { textHash } from "./block-hash.ts";
+export { defaultPresetId, findPreset } from "./presets.ts";
+export type { Preset } from "./presets.ts";
+export { Random } from "./random.ts";

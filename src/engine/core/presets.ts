@@ -27,16 +27,16 @@ const preset = (id: string, b0Us: number, b1Us: number, b2Us: number, kvBlocks: 
 
 /** Coefficients fitted by the BLIS project on vLLM 0.8 to 0.10. `fast` is not a machine: it makes tests short. */
 const presets: readonly Preset[] = [
-  preset('llama-3.1-8b-1xh100', 5753, 17.25, 6, 29_205),
-  preset('qwen2.5-7b-2xh100', 5700, 25.09, 13.86, 303_840),
-  preset('phi-4-1xh100', 4406, 47.41, 23.36, 14_645),
-  preset('llama-3.3-70b-4xh100', 12_601, 76.42, 66.84, 128_273),
-  preset('llama-3.3-70b-8xh100', 14_141, 10.03, 19.4, 728_405),
-  preset('gpt-oss-120b-4xh100', 5604, 21.07, 7.36, 3_090_344),
-  preset('fast', 50, 0.01, 0.01, 29_205),
+  preset("llama-3.1-8b-1xh100", 5753, 17.25, 6, 29_205),
+  preset("qwen2.5-7b-2xh100", 5700, 25.09, 13.86, 303_840),
+  preset("phi-4-1xh100", 4406, 47.41, 23.36, 14_645),
+  preset("llama-3.3-70b-4xh100", 12_601, 76.42, 66.84, 128_273),
+  preset("llama-3.3-70b-8xh100", 14_141, 10.03, 19.4, 728_405),
+  preset("gpt-oss-120b-4xh100", 5604, 21.07, 7.36, 3_090_344),
+  preset("fast", 50, 0.01, 0.01, 29_205),
 ];
 
-export const defaultPresetId = 'llama-3.1-8b-1xh100';
+export const defaultPresetId = "llama-3.1-8b-1xh100";
 
 /** The preset with this id, or undefined; the caller words the error. */
 export function findPreset(id: string): Preset | undefined {

@@ -1,12 +1,12 @@
 // Decides what one engine step computes: running sequences first, then waiting ones, within a token budget and a number
 // of sequences, as vLLM's V1 scheduler does. Pure. It must never schedule a token for which no block was reserved.
 
-import { BlockPool } from './block-pool.ts';
-import { SequenceCache } from './sequence-cache.ts';
-import type { BlockHasher } from './block-hash.ts';
-import type { StoredBlocks } from './sequence-cache.ts';
-import type { BlockObserver } from './block-pool.ts';
-import type { Sequence } from './sequence.ts';
+import { BlockPool } from "./block-pool.ts";
+import { SequenceCache } from "./sequence-cache.ts";
+import type { BlockHasher } from "./block-hash.ts";
+import type { StoredBlocks } from "./sequence-cache.ts";
+import type { BlockObserver } from "./block-pool.ts";
+import type { Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
   readonly maxNumSeqs: number;
@@ -14,7 +14,7 @@ export interface SchedulerOptions {
   readonly blockSize: number;
   readonly numGpuBlocks: number;
   readonly prefixCaching: boolean;
-  readonly policy: 'fcfs' | 'priority';
+  readonly policy: "fcfs" | "priority";
   readonly hasher: BlockHasher;
 }
 
@@ -54,7 +54,7 @@ export class Scheduler {
   }
 
   add(sequence: Sequence): void {
-    if (this.#options.policy === 'fcfs') {
+    if (this.#options.policy === "fcfs") {
       this.waiting.push(sequence);
       return;
     }
@@ -65,10 +65,10 @@ export class Scheduler {
 
   /** Takes a sequence out, wherever it is, and gives its blocks back. */
   remove(sequence: Sequence): void {
-    const queue = sequence.state === 'running' ? this.running : this.waiting;
+    const queue = sequence.state === "running" ? this.running : this.waiting;
     const at = queue.indexOf(sequence);
     if (at >= 0) queue.splice(at, 1);
-    sequence.state = 'finished';
+    sequence.state = "finished";
     this.#cache.release(sequence);
   }
 
@@ -120,7 +120,7 @@ export class Scheduler {
       if (!this.#cache.admit(sequence, hit, count)) return;
       this.waiting.shift();
       this.running.push(sequence);
-      sequence.state = 'running';
+      sequence.state = "running";
       if (sequence.scheduledMs === null) {
         sequence.scheduledMs = nowMs;
         sequence.cachedTokens = cached;
@@ -133,7 +133,7 @@ export class Scheduler {
 
   /** The sequence that has to give way: the youngest, or under `priority` the least important. */
   #victim(): Sequence | undefined {
-    if (this.#options.policy === 'fcfs') return this.running[this.running.length - 1];
+    if (this.#options.policy === "fcfs") return this.running[this.running.length - 1];
     let worst = this.running[0];
     for (const other of this.running) if (worst !== undefined && this.#before(worst, other)) worst = other;
     return worst;
@@ -146,10 +146,10 @@ export class Scheduler {
     this.running.splice(this.running.indexOf(victim), 1);
     this.#cache.release(victim);
     victim.computed = 0;
-    victim.state = 'waiting';
+    victim.state = "waiting";
     victim.preemptions++;
     this.preemptions++;
-    if (this.#options.policy === 'fcfs') this.waiting.unshift(victim);
+    if (this.#options.policy === "fcfs") this.waiting.unshift(victim);
     else this.add(victim);
     this.#observer.preempted?.(victim);
   }

@@ -1,9 +1,9 @@
 // Gives sequences their KV blocks: prefix lookup at admission, growth while computing, release at the end. Between the
 // scheduler and the block pool; pure. It must never count a block as hit that the sequence would have to compute.
 
-import type { BlockHash, BlockHasher } from './block-hash.ts';
-import type { BlockPool } from './block-pool.ts';
-import type { Sequence } from './sequence.ts';
+import type { BlockHash, BlockHasher } from "./block-hash.ts";
+import type { BlockPool } from "./block-pool.ts";
+import type { Sequence } from "./sequence.ts";
 
 /** Full blocks that became findable, in order; the source of a BlockStored event. */
 export interface StoredBlocks {

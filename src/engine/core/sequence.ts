@@ -1,10 +1,10 @@
 // One sequence inside the engine: its tokens, how far they are computed, the blocks it holds. Owned by the scheduler;
 // a record of state, it decides nothing and must never be handed to the outside while it can still change.
 
-import type { BlockHash } from './block-hash.ts';
+import type { BlockHash } from "./block-hash.ts";
 
 /** Why a sequence ended. `abort` comes from inside the engine, `cancelled` from a client that went away. */
-export type FinishReason = 'stop' | 'length' | 'abort' | 'error' | 'cancelled';
+export type FinishReason = "stop" | "length" | "abort" | "error" | "cancelled";
 
 /** What a caller asks the engine to generate. One choice of one prompt; `n` choices are `n` requests. */
 export interface EngineRequest {
@@ -76,7 +76,7 @@ export class Sequence implements SequenceProgress {
   readonly hashes: BlockHash[] = [];
   /** How many of `blocks` are findable by their hash. */
   published = 0;
-  state: 'waiting' | 'running' | 'finished' = 'waiting';
+  state: "waiting" | "running" | "finished" = "waiting";
   cachedTokens = 0;
   createdTokens = 0;
   preemptions = 0;

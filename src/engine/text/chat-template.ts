@@ -1,7 +1,7 @@
 // Renders chat messages into the prompt of a ChatML model. Between the chat-like routes and the tokenizer; pure. It must
 // give equal prefixes for equal leading messages, or prefix caching could not be tested.
 
-import { messageStartId, endOfSequenceId, tokenize } from './tokenizer.ts';
+import { messageStartId, endOfSequenceId, tokenize } from "./tokenizer.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -22,23 +22,23 @@ export interface RenderedPrompt {
 
 export function renderChat(messages: readonly ChatMessage[], options: RenderOptions): RenderedPrompt {
   const tokens: number[] = [];
-  let text = '';
+  let text = "";
   const add = (part: string): void => {
     text += part;
     for (const id of tokenize(part)) tokens.push(id);
   };
   const open = (role: string): void => {
     tokens.push(messageStartId);
-    text += '<|im_start|>';
+    text += "<|im_start|>";
     add(`${role}\n`);
   };
   const close = (): void => {
     tokens.push(endOfSequenceId);
-    text += '<|im_end|>';
-    add('\n');
+    text += "<|im_end|>";
+    add("\n");
   };
   if (options.tools !== undefined) {
-    open('system');
+    open("system");
     add(options.tools);
     close();
   }
@@ -47,6 +47,6 @@ export function renderChat(messages: readonly ChatMessage[], options: RenderOpti
     add(message.content);
     if (!(options.continueFinalMessage && at === messages.length - 1)) close();
   });
-  if (options.addGenerationPrompt && !options.continueFinalMessage) open('assistant');
+  if (options.addGenerationPrompt && !options.continueFinalMessage) open("assistant");
   return { tokens, text };
 }

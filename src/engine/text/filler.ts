@@ -1,9 +1,9 @@
 // Readable nonsense: an endless, seeded stream of sentences, as token ids. Between the tokenizer and the generating
 // routes; pure. The same prompt and seed must give the same tokens on any engine, whatever else it is doing.
 
-import { Random, textHash } from '../core/index.ts';
-import { endOfSequenceId, tokenize } from './tokenizer.ts';
-import { adjectives, adverbs, glue, nouns, verbs } from './words.ts';
+import { Random, textHash } from "../core/index.ts";
+import { endOfSequenceId, tokenize } from "./tokenizer.ts";
+import { adjectives, adverbs, glue, nouns, verbs } from "./words.ts";
 
 export interface FillerOptions {
   readonly seed: number;
@@ -16,9 +16,9 @@ export interface FillerOptions {
   readonly script?: string;
 }
 
-const openers = ['The', 'A', 'Every', 'This', 'Some', 'Each'];
-const links = [' near', ' with', ' without', ' behind', ' between', ' around', ' before', ' after', ' under', ' in'];
-const ends = ['.', '.', '.', '.', '.', '.', '?', '!'];
+const openers = ["The", "A", "Every", "This", "Some", "Each"];
+const links = [" near", " with", " without", " behind", " between", " around", " before", " after", " under", " in"];
+const ends = [".", ".", ".", ".", ".", ".", "?", "!"];
 
 /** Gives one token id per call. */
 export class Filler {
@@ -57,12 +57,12 @@ export class Filler {
   };
 
   #sentence(): string {
-    const pick = (list: readonly string[]): string => list[this.#random.below(list.length)] ?? '';
+    const pick = (list: readonly string[]): string => list[this.#random.below(list.length)] ?? "";
     const noun = (): string => {
       const own = this.#topics.length > 0 && this.#random.below(4) === 0;
       return own ? pick(this.#topics) : pick(nouns);
     };
-    let text = this.#sentences === 0 ? '' : this.#sentences % 6 === 0 ? '\n\n' : ' ';
+    let text = this.#sentences === 0 ? "" : this.#sentences % 6 === 0 ? "\n\n" : " ";
     this.#sentences++;
     text += pick(openers);
     if (this.#random.below(2) === 0) text += ` ${pick(adjectives)}`;
@@ -76,7 +76,7 @@ export class Filler {
 }
 
 /** Words that read badly in a noun's place. */
-const skipped = new Set([...glue, ...verbs, ...adverbs, ...adjectives, 'tell', 'please', 'what', 'write', 'give']);
+const skipped = new Set([...glue, ...verbs, ...adverbs, ...adjectives, "tell", "please", "what", "write", "give"]);
 
 function topicWords(text: string): readonly string[] {
   const words = text.slice(-400).match(/[A-Za-z]{4,12}/g) ?? [];

@@ -5,7 +5,7 @@ export class StopScanner {
   readonly #stops: readonly string[];
   readonly #include: boolean;
   readonly #holdBack: number;
-  #text = '';
+  #text = "";
   #sent = 0;
   /** The stop string that ended the text, or null. */
   matched: string | null = null;

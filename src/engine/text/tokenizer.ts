@@ -2,7 +2,7 @@
 // text folder; pure. Ids are stable across versions and processes, and detokenizing what was tokenized gives the same
 // text: every piece has a fixed place in the vocabulary, and what no piece covers falls back to bytes.
 
-import { adjectives, adverbs, fragments, glue, nouns, verbs } from './words.ts';
+import { adjectives, adverbs, fragments, glue, nouns, verbs } from "./words.ts";
 
 /** Size of the vocabulary, that of the Qwen family. */
 export const vocabularySize = 151_936;
@@ -12,9 +12,9 @@ export const messageStartId = 151_644;
 export const endOfSequenceId = 151_645;
 
 const specials = new Map<number, string>([
-  [endOfTextId, '<|endoftext|>'],
-  [messageStartId, '<|im_start|>'],
-  [endOfSequenceId, '<|im_end|>'],
+  [endOfTextId, "<|endoftext|>"],
+  [messageStartId, "<|im_start|>"],
+  [endOfSequenceId, "<|im_end|>"],
 ]);
 
 const capitalized = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
@@ -64,31 +64,31 @@ function buildListed(): readonly string[] {
   for (const word of [...nouns, ...verbs, ...adjectives, ...adverbs, ...glue, ...fragments]) {
     for (const form of [word, ` ${word}`, capitalized(word), ` ${capitalized(word)}`]) pieces.add(form);
   }
-  for (let length = 2; length <= 32; length++) pieces.add(' '.repeat(length));
-  for (const mark of ['\n\n', '\r\n', '. ', ', ', '": "', '","', '{"', '"}', '"]', '("', '")', '();', ' = ', ' == ']) {
+  for (let length = 2; length <= 32; length++) pieces.add(" ".repeat(length));
+  for (const mark of ["\n\n", "\r\n", ". ", ", ", '": "', '","', '{"', '"}', '"]', '("', '")', "();", " = ", " == "]) {
     pieces.add(mark);
   }
   for (const mark of [
-    '...',
-    '--',
-    '//',
-    '/*',
-    '*/',
-    '://',
-    '->',
-    '=>',
-    '::',
-    '<|',
-    '|>',
+    "...",
+    "--",
+    "//",
+    "/*",
+    "*/",
+    "://",
+    "->",
+    "=>",
+    "::",
+    "<|",
+    "|>",
     "'s",
     "'t",
     " '",
     ' "',
-    ' (',
+    " (",
   ]) {
     pieces.add(mark);
   }
-  return [...pieces].filter((piece) => piece.length > 1 || piece === 'a' || piece === 'I');
+  return [...pieces].filter((piece) => piece.length > 1 || piece === "a" || piece === "I");
 }
 
 const isLower = (unit: number): boolean => unit >= 97 && unit <= 122;
@@ -174,7 +174,7 @@ function pushCharacter(ids: number[], text: string, at: number): number {
     }
     base += to - from;
   }
-  for (const byte of Buffer.from(String.fromCodePoint(point), 'utf8')) ids.push(byte);
+  for (const byte of Buffer.from(String.fromCodePoint(point), "utf8")) ids.push(byte);
   return length;
 }
 
@@ -182,7 +182,7 @@ const pieceCache = new Map<number, string>();
 
 /** Text of one token; a byte that is no character by itself reads as U+FFFD, an id of no piece as nothing. */
 export function tokenText(id: number): string {
-  if (id < 256) return id < 0x80 ? String.fromCharCode(id) : '\ufffd';
+  if (id < 256) return id < 0x80 ? String.fromCharCode(id) : "\ufffd";
   let text = pieceCache.get(id);
   if (text === undefined) {
     text = computePiece(id);
@@ -194,7 +194,7 @@ export function tokenText(id: number): string {
 function computePiece(id: number): string {
   const special = specials.get(id);
   if (special !== undefined) return special;
-  if (id < lettersBase) return listed[id - 256] ?? '';
+  if (id < lettersBase) return listed[id - 256] ?? "";
   if (id < digitsBase) return letters(id - lettersBase);
   if (id < charactersBase) return digits(id - digitsBase);
   let offset = id - charactersBase;
@@ -202,7 +202,7 @@ function computePiece(id: number): string {
     if (offset < to - from) return String.fromCharCode(from + offset);
     offset -= to - from;
   }
-  return '';
+  return "";
 }
 
 function letters(offset: number): string {
@@ -216,7 +216,7 @@ function letters(offset: number): string {
     value -= 26;
     count = 2;
   }
-  let word = '';
+  let word = "";
   for (let place = 0; place < count; place++) {
     word = String.fromCharCode(97 + (value % 26)) + word;
     value = Math.floor(value / 26);
@@ -227,24 +227,24 @@ function letters(offset: number): string {
 
 function digits(offset: number): string {
   if (offset < 10) return String(offset);
-  if (offset < 110) return String(offset - 10).padStart(2, '0');
-  return String(offset - 110).padStart(3, '0');
+  if (offset < 110) return String(offset - 10).padStart(2, "0");
+  return String(offset - 110).padStart(3, "0");
 }
 
 /** Text of token ids; runs of byte tokens are read together as UTF-8. Special tokens are left out on request. */
 export function detokenize(ids: readonly number[], skipSpecial = false): string {
-  let text = '';
+  let text = "";
   let bytes: number[] = [];
   for (const id of ids) {
     if (id < 256) {
       bytes.push(id);
       continue;
     }
-    if (bytes.length > 0) text += Buffer.from(bytes).toString('utf8');
+    if (bytes.length > 0) text += Buffer.from(bytes).toString("utf8");
     if (bytes.length > 0) bytes = [];
     if (!skipSpecial || !specials.has(id)) text += tokenText(id);
   }
-  return bytes.length > 0 ? text + Buffer.from(bytes).toString('utf8') : text;
+  return bytes.length > 0 ? text + Buffer.from(bytes).toString("utf8") : text;
 }
 
 export function isSpecial(id: number): boolean {
