@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+# The router's image: compiled JavaScript and its few runtime packages on Node 24. Runs as an unprivileged user, writes
+# nowhere (a read-only root is fine), listens on port 8000 unless told otherwise.
+
+FROM node:24-slim AS build
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+# with the optional packages: the compiler is one of them
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build
+
+FROM node:24-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# the image has Node: the optional packages that carry one are left out
+RUN npm ci --omit=dev --omit=optional --ignore-scripts
+
+FROM node:24-slim
+LABEL org.opencontainers.image.title="lmstack" \
+      org.opencontainers.image.description="Router in front of vLLM engines" \
+      org.opencontainers.image.licenses="MIT"
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json LICENSE ./
+COPY --from=packages /app/node_modules ./node_modules
+COPY --from=build /src/dist ./dist
+# by number, so that Kubernetes can tell that it is not root
+USER 65532:65532
+EXPOSE 8000
+# exec form: the router itself gets SIGTERM and drains
+ENTRYPOINT ["node", "/app/dist/cli.js"]
+CMD ["router", "--help"]

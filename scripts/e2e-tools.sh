@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs what the full tier (`npm run e2e`) uses and this machine lacks: Debian or Ubuntu packages, and the packages of
+# test/e2e. Does nothing where all of it is present. Needs root or sudo only when a package is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() {
+  echo "e2e-tools: $*" >&2
+  exit 1
+}
+
+has() {
+  # servers are in sbin, where the PATH of a plain user does not look
+  PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null
+}
+
+wanted=()
+has nginx || wanted+=(nginx-light)
+has haproxy || wanted+=(haproxy)
+has wrk || wanted+=(wrk)
+has chromium || has chromium-browser || has google-chrome || wanted+=(chromium)
+# for a real vLLM
+has curl || wanted+=(curl)
+has g++ || wanted+=(g++)
+python3 -c 'import venv, ensurepip' 2>/dev/null || wanted+=(python3-venv)
+ldconfig -p 2>/dev/null | grep -q 'libnuma\.so\.1' || wanted+=(libnuma1)
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Servers that Debian would start at once are only wanted as programs.
+policy=/usr/sbin/policy-rc.d
+install_packages() {
+  has apt-get || die "missing: $*. This script knows Debian and Ubuntu; install them by other means."
+  [ "$(id -u)" -eq 0 ] || has sudo || die "missing: $*. Run as root, or: apt-get install $*"
+  if [ ! -e "$policy" ]; then
+    trap 'as_root rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
+  as_root apt-get update -qq || echo "e2e-tools: apt-get update failed, trying with the lists at hand" >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+    die "apt-get install $* failed; its words are above"
+}
+
+if [ ${#wanted[@]} -gt 0 ]; then
+  echo "e2e-tools: installing ${wanted[*]}"
+  install_packages "${wanted[@]}"
+fi
+
+echo "e2e-tools: npm ci in test/e2e"
+npm ci --prefix test/e2e --no-audit --no-fund --loglevel=error >/dev/null
+
+for tool in nginx haproxy wrk curl g++ python3; do
+  has "$tool" || die "$tool is still missing"
+done
+echo "e2e-tools: ready"

@@ -1,0 +1,77 @@
+// A real vLLM for the full tier: the one that LMSTACK_TEST_VLLM_URL names, else one that the setup script beside the
+// repository installs and starts, else none.
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+import { root } from "./steps.ts";
+
+const setupScript = join(root, "../shared/vllm-contract/setup-vllm.sh");
+
+export interface TestVllm {
+  readonly url: string;
+  /** Ends the server, if it is ours. Synchronous: also called from signal handlers. */
+  stop(): void;
+}
+
+/** What is being waited for, so that a signal can end it. */
+let running: { readonly child: ChildProcess; readonly stop: (() => void) | null } | null = null;
+
+/** Ends an installation or a start that is under way. */
+export function abandonVllm(): void {
+  running?.child.kill("SIGTERM");
+  running?.stop?.();
+  running = null;
+}
+
+/**
+ * @returns null where there is no way to get one
+ * @throws Error when the setup script failed
+ */
+export async function startVllm(): Promise<TestVllm | null> {
+  const given = process.env["LMSTACK_TEST_VLLM_URL"] ?? "";
+  if (given !== "") return { url: given, stop: () => undefined };
+  if (!existsSync(setupScript)) return null;
+  const folder = join(process.env["LMSTACK_CACHE"] ?? join(homedir(), ".cache/lmstack"), "vllm");
+  process.stdout.write(`vLLM: installing into ${folder} unless it is there\n`);
+  await setup(["install-real", folder], null);
+  const port = await freePort();
+  const stop = (): void => {
+    spawnSync("bash", [setupScript, "stop", folder, String(port)], { stdio: "inherit" });
+  };
+  process.stdout.write("vLLM: starting\n");
+  await setup(["start", folder, String(port), "--enable-prompt-tokens-details"], stop);
+  return { url: `http://127.0.0.1:${port}`, stop };
+}
+
+/** @param stop ends what a start that fails or is abandoned leaves behind */
+function setup(args: readonly string[], stop: (() => void) | null): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, MODEL: "smollm2" };
+    const child = spawn("bash", [setupScript, ...args], { stdio: ["ignore", "inherit", "inherit"], env });
+    running = { child, stop };
+    child.on("error", reject);
+    child.on("exit", (code) => {
+      running = null;
+      if (code === 0) resolve();
+      else {
+        stop?.();
+        reject(new Error(`vLLM: ${args[0]} failed; its words are above`));
+      }
+    });
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,65 @@
+// What a test of the full tier needs from the machine. Where it is missing the test is skipped, and says so; under CI=true
+// that is a failure, since a suite that quietly stopped running protects nobody. LMSTACK_E2E_WITHOUT names what a CI does
+// without on purpose (`vllm`, or a tool's name, with commas between).
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import type { TestContext } from "node:test";
+
+/** Programs that do the same under another name. */
+const otherNames: Readonly<Record<string, readonly string[]>> = {
+  chromium: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+};
+
+function missing(t: TestContext, what: string, wayOut: string): null {
+  const message = `${what} is missing: ${wayOut}`;
+  const without = (process.env["LMSTACK_E2E_WITHOUT"] ?? "").split(",").map((name) => name.trim());
+  if (process.env["CI"] === "true" && !without.includes(what)) throw new Error(message);
+  t.skip(message);
+  return null;
+}
+
+/**
+ * Origin of a real vLLM that serves the model `tiny`.
+ * @returns null when the test was skipped: return at once
+ * @throws Error under CI=true where there is none
+ */
+export function requireVllm(t: TestContext): string | null {
+  const url = process.env["LMSTACK_TEST_VLLM_URL"] ?? "";
+  if (url !== "") return url.replace(/\/$/, "");
+  return missing(
+    t,
+    "vllm",
+    "set LMSTACK_TEST_VLLM_URL (and name the test's file *vllm*.test.ts, so that it runs while one is up)",
+  );
+}
+
+/**
+ * Path of a program.
+ * @returns null when the test was skipped: return at once
+ * @throws Error under CI=true where there is none
+ */
+export function requireTool(t: TestContext, name: string): string | null {
+  return findTool(name) ?? missing(t, name, "bash scripts/e2e-tools.sh installs it");
+}
+
+/** Path of a program, under any of its names; null = not installed. */
+export function findTool(name: string): string | null {
+  // Debian keeps servers where the PATH of a plain user does not look
+  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
+  for (const candidate of otherNames[name] ?? [name]) {
+    for (const folder of folders) {
+      const path = join(folder, candidate);
+      if (isExecutable(path)) return path;
+    }
+  }
+  return null;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
