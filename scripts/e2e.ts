@@ -32,7 +32,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     tests?.child.kill(signal);
     abandonVllm();
     vllm?.stop();
-    // oxlint-disable-next-line unicorn/no-process-exit -- told to end: nothing that still runs may hold it
+    // nothing that still runs may hold it
     process.exit(128 + constants.signals[signal]);
   });
 }
