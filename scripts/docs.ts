@@ -8,11 +8,15 @@ import { fileURLToPath } from "node:url";
 import { configurationPage } from "../src/config/docs/configuration.ts";
 import { errorsPage } from "../src/config/docs/errors.ts";
 import { configSchemaText } from "../src/config/docs/json-schema.ts";
+import { apiPage } from "./docs/api.ts";
+import { metricsPage } from "./docs/metrics.ts";
 
 /** Path from the root of the repository, and what makes its text. */
 const pages: readonly (readonly [path: string, generate: () => string])[] = [
   ["docs/configuration.md", configurationPage],
   ["docs/errors.md", errorsPage],
+  ["docs/api.md", apiPage],
+  ["docs/metrics.md", metricsPage],
   ["docs/config.schema.json", configSchemaText],
 ];
 
