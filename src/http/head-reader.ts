@@ -11,6 +11,8 @@ export class HeadReader {
   #held: ByteAccumulator | null = null;
   #text = "";
   #next = 0;
+  /** Bytes held that were searched for a bare LF. */
+  #checked = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -50,6 +52,7 @@ export class HeadReader {
       }
       if (from === end) return false;
       this.#held = new ByteAccumulator();
+      this.#checked = 0;
       this.#held.append(buf, from, end);
       this.#checkPartial(this.#held.view());
       return false;
@@ -76,8 +79,9 @@ export class HeadReader {
   }
 
   #checkPartial(bytes: Buffer): void {
-    const bare = findBareLf(bytes.subarray(0, this.#maxBytes));
-    if (bare) throw malformed("a line ends with a bare LF");
+    const limit = Math.min(bytes.length, this.#maxBytes);
+    if (findBareLf(bytes.subarray(0, limit), this.#checked)) throw malformed("a line ends with a bare LF");
+    this.#checked = limit;
     if (bytes.length > this.#maxBytes + 3) throw this.#tooLong(bytes);
   }
 
@@ -87,9 +91,22 @@ export class HeadReader {
   }
 }
 
-/** Whether some LF is not preceded by CR. */
-export function findBareLf(bytes: Buffer): boolean {
-  for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) {
+/**
+ * Parses a head that came whole.
+ * @throws LmstackError what `parse` throws; a bare LF is reported before anything else, as it is where a head comes in pieces
+ */
+export function parseWhole<T>(text: string, parse: (text: string) => T): T {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (findBareLf(Buffer.from(text, "latin1"))) throw malformed("a line ends with a bare LF");
+    throw error;
+  }
+}
+
+/** Whether some LF at or after `from` is not preceded by CR. */
+function findBareLf(bytes: Buffer, from = 0): boolean {
+  for (let at = bytes.indexOf(0x0a, from); at >= 0; at = bytes.indexOf(0x0a, at + 1)) {
     if (at === 0 || bytes[at - 1] !== 0x0d) return true;
   }
   return false;

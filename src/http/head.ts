@@ -35,7 +35,26 @@ export function headerValue(list: HeaderList, name: string): string | null {
 export function hasOption(field: string, option: string): boolean {
   if (field === "") return false;
   if (field === option) return true;
-  return field.split(",").some((part) => part.trim() === option);
+  return field.split(",").some((part) => trimBlanks(part) === option);
+}
+
+/** The options of a comma separated field in lower case. */
+export function optionsOf(field: string): Set<string> {
+  return new Set(field.split(",").map(trimBlanks));
+}
+
+/** RFC 9112 section 9.3: `close` wins; else HTTP/1.1 keeps a connection, HTTP/1.0 where it says so. */
+export function keepsConnection(minor: 0 | 1, connection: string): boolean {
+  return !hasOption(connection, "close") && (minor === 1 || hasOption(connection, "keep-alive"));
+}
+
+/** Without spaces and tabs around it. `trim()` takes more away: a no-break space, which is a byte of a value here. */
+function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
 }
 
 const maxContentLength = Number.MAX_SAFE_INTEGER;
@@ -96,6 +115,8 @@ export function parseFields(text: string, start: number): Fields {
       case "transfer-encoding":
         if (chunked) throw malformed("Transfer-Encoding is repeated");
         if (value.toLowerCase() !== "chunked") throw malformed(`Transfer-Encoding ${quote(value)} is not "chunked"`);
+        // legal, and yet llhttp takes "chunked<tab>" for another coding: an engine may read it so, too
+        if (text.slice(valueEnd, lineEnd).includes("\t")) throw malformed("a tab behind the value of Transfer-Encoding");
         chunked = true;
         break;
       case "connection":

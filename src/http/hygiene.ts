@@ -1,7 +1,7 @@
 // Which header fields go on through a proxy. Hop-by-hop fields (RFC 9110 section 7.6.1) and those that `Connection` names
 // stay behind, in both directions.
 import type { HeaderList } from "./head.ts";
-import { hasOption } from "./head.ts";
+import { optionsOf } from "./head.ts";
 
 const hopByHop = new Set([
   "connection",
@@ -22,11 +22,12 @@ const hopByHop = new Set([
  */
 export function endToEnd(list: HeaderList, connection: string, drop: ReadonlySet<string>): string[] {
   const kept: string[] = [];
-  const named = connection !== "" && connection !== "keep-alive" && connection !== "close";
+  const usual = connection === "" || connection === "keep-alive" || connection === "close";
+  const named = usual ? null : optionsOf(connection);
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i] ?? "";
     if (hopByHop.has(name) || drop.has(name)) continue;
-    if (named && hasOption(connection, name)) continue;
+    if (named !== null && named.has(name)) continue;
     kept.push(name, list[i + 1] ?? "");
   }
   return kept;

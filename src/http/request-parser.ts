@@ -2,8 +2,8 @@
 // a pipelined request waits until the one before it is answered.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { isTokenCode } from "./bytes.ts";
-import { HeadReader, findBareLf } from "./head-reader.ts";
-import { hasOption, malformed, parseFields, quote, type HeaderList } from "./head.ts";
+import { HeadReader, parseWhole } from "./head-reader.ts";
+import { keepsConnection, malformed, parseFields, quote, type HeaderList } from "./head.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 
 export interface RequestHead {
@@ -69,8 +69,6 @@ export function parseRequestHead(text: string): RequestHead {
     }
     expectContinue = true;
   }
-  const keepAlive =
-    minor === 1 ? !hasOption(fields.connection, "close") : hasOption(fields.connection, "keep-alive");
   return {
     method,
     target,
@@ -78,7 +76,7 @@ export function parseRequestHead(text: string): RequestHead {
     headers: fields.list,
     host: authority.host,
     contentLength: fields.chunked ? -1 : Math.max(0, fields.contentLength),
-    keepAlive,
+    keepAlive: keepsConnection(minor, fields.connection),
     connection: fields.connection,
     expectContinue,
   };
@@ -91,19 +89,17 @@ function originForm(method: string, target: string, authority: { host: string | 
   if (target === "*" && method === "OPTIONS") return target;
   const match = absolute.exec(target);
   if (match === null) throw malformed(`target ${quote(target)} is neither a path nor an http URL`);
-  const [, host = "", rest = ""] = match;
-  if (!isHost(host)) throw malformed(`target ${quote(target)} names no host`);
-  authority.host = host;
+  const [, named = "", rest = ""] = match;
+  if (!isHost(named)) throw malformed(`target ${quote(target)} names no host`);
+  authority.host = named;
   return rest.startsWith("/") ? rest : `/${rest}`;
 }
 
+// RFC 3986 section 3.2.2 without the comma, which would make it a list: so no user information, path, query or white space
+const host = /^[A-Za-z0-9\-._~%!$&'()*+;=:[\]]*$/;
+
 function isHost(value: string): boolean {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i);
-    // no user information, path, query, list or white space
-    if (code <= 0x20 || code >= 0x7f || code === 0x40 || code === 0x2f || code === 0x3f || code === 0x2c) return false;
-  }
-  return true;
+  return host.test(value);
 }
 
 const inHead = 0;
@@ -157,15 +153,7 @@ export class RequestParser implements ChunkSink {
     if (this.#state === inHead) {
       if (!this.#head.feed(buf, at, end)) return end;
       at = this.#head.next;
-      const text = this.#head.text;
-      let head: RequestHead;
-      try {
-        head = parseRequestHead(text);
-      } catch (error) {
-        // the same complaint however the bytes were cut: a bare LF is reported before anything else
-        if (findBareLf(Buffer.from(text, "latin1"))) throw malformed("a line ends with a bare LF");
-        throw error;
-      }
+      const head = parseWhole(this.#head.text, parseRequestHead);
       if (head.contentLength < 0) {
         this.#state = inChunks;
         this.#chunks = new ChunkedDecoder(this.#maxHeadBytes);

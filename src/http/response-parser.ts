@@ -1,8 +1,8 @@
 // Answers of an engine from bytes, split anywhere. Pure. Besides the payload it reports, for each read, whether the raw
 // bytes were whole chunks: then the relay can pass them on as they came instead of framing them anew.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
-import { HeadReader } from "./head-reader.ts";
-import { hasOption, headerValue, malformed, parseFields, type HeaderList } from "./head.ts";
+import { HeadReader, parseWhole } from "./head-reader.ts";
+import { headerValue, keepsConnection, malformed, parseFields, type HeaderList } from "./head.ts";
 
 export interface ResponseHead {
   readonly status: number;
@@ -36,6 +36,7 @@ export function parseResponseHead(text: string): ResponseHead {
   const match = /^HTTP\/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?$/.exec(line);
   if (match === null) throw malformed("the status line is not VERSION STATUS REASON");
   const fields = parseFields(text, lineEnd < 0 ? text.length : lineEnd + 2);
+  const minor = match[1] === "1" ? 1 : 0;
   const contentType = headerValue(fields.list, "content-type") ?? "";
   const semicolon = contentType.indexOf(";");
   return {
@@ -45,8 +46,8 @@ export function parseResponseHead(text: string): ResponseHead {
     connection: fields.connection,
     contentLength: fields.contentLength,
     chunked: fields.chunked,
-    keepAlive:
-      match[1] === "1" ? !hasOption(fields.connection, "close") : hasOption(fields.connection, "keep-alive"),
+    // RFC 9112 section 6.1: chunks in HTTP/1.0 came through somebody who does not know them
+    keepAlive: keepsConnection(minor, fields.connection) && !(minor === 0 && fields.chunked),
     mediaType: (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase(),
   };
 }
@@ -92,7 +93,7 @@ export class ResponseParser implements ChunkSink {
     while (this.#state === inHead) {
       if (at >= end || !this.#head.feed(buf, at, end)) return end;
       at = this.#head.next;
-      this.#begin(parseResponseHead(this.#head.text));
+      this.#begin(parseWhole(this.#head.text, parseResponseHead));
     }
     if (at >= end) return at;
     switch (this.#state) {
