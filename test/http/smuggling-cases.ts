@@ -40,6 +40,7 @@ function chunked(text: string): string {
 }
 
 const good = post([`Content-Length: ${length}`], json);
+const prompt = `{"model":"m","prompt":"${hidden}"}`;
 
 /** 400 and the end of the connection; nothing reaches the engine. */
 function refused(name: string, bytes: string): SmugglingCase {
@@ -366,13 +367,9 @@ const pipelines: SmugglingCase[] = [
   accepted("a request hidden in a body stays a body", post([`Content-Length: ${json.length + 2}`], `${json}\r\n`), {
     engine: [{ ...relayed, body: `${json}\r\n` }],
   }),
-  accepted(
-    "a prompt that is a request",
-    post(["Content-Length: 65"], `{"model":"m","prompt":"x"}\n${" ".repeat(38)}`),
-    {
-      engine: [{ ...relayed, body: `{"model":"m","prompt":"x"}\n${" ".repeat(38)}` }],
-    },
-  ),
+  accepted("a prompt that is a request, line ends and all", post([`Content-Length: ${prompt.length}`], prompt), {
+    engine: [{ ...relayed, body: prompt }],
+  }),
   accepted("two requests behind each other are two", good + good, { answers: [200, 200], engine: [relayed, relayed] }),
   accepted("chunked and counted behind each other", withCoding("Transfer-Encoding: chunked") + good, {
     answers: [200, 200],
