@@ -82,6 +82,7 @@ function isSet(value: OptionValue): boolean {
 /** Why a value is understood and not accepted; `null` if it is. */
 export function refusalOf(option: Option, value: OptionValue): { reason: string; fix: string } | null {
   for (const { when, why, fix } of option.refusals) {
+    // oxlint-disable-next-line typescript/no-base-to-string -- options that are refused by value hold text or lists
     const text = String(value);
     const hit =
       when === "set"

@@ -29,7 +29,7 @@ export function parse(argv: readonly string[], given: Given = {}): ParsedCommand
 export function parseRouter(argv: readonly string[], given: Given = {}) {
   const parsed = parse(["router", "--static-backends", "http://e:8000", ...argv], given);
   assert.equal(parsed.command, "router");
-  return parsed as Extract<ParsedCommand, { command: "router" }>;
+  return parsed;
 }
 
 /** The one line that a person would read. */

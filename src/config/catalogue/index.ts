@@ -30,7 +30,7 @@ export type OptionValues = {
 export const optionNames = Object.keys(catalogue) as OptionName[];
 
 export function optionOf(name: OptionName): Option<OptionValue> {
-  return catalogue[name] as Option<OptionValue>;
+  return catalogue[name];
 }
 
 export function isOptionName(name: string): name is OptionName {

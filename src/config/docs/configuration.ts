@@ -4,7 +4,7 @@ import { productionStackFlags } from "../catalogue/compatibility.ts";
 import { isOptionName, optionNames, optionOf, type OptionName } from "../catalogue/index.ts";
 import { dynamicKeys, modelKeys } from "../dynamic-file.ts";
 import { defaultText } from "../help.ts";
-import { environmentName, optionCommands, optionGroups, type Option } from "../option.ts";
+import { environmentName, optionGroups, type Option, type optionCommands } from "../option.ts";
 import { code, generatedNote, table } from "./markdown.ts";
 
 export function configurationPage(): string {
