@@ -21,7 +21,7 @@ const steps: readonly Step[] = [
     args: ["--noEmit", "-p", "test/e2e"],
     hint: "bash scripts/e2e-tools.sh installs the packages",
   },
-  { name: "lint", command: "oxlint", args: ["--type-aware", "--deny-warnings", "test/e2e"] },
+  { name: "lint", command: "oxlint", args: ["--type-aware", "--format=unix", "--deny-warnings", "test/e2e"] },
 ];
 
 let tests: TestRun | null = null;

@@ -5,7 +5,7 @@ export const checkSteps: readonly Step[] = [
   {
     name: "lint",
     command: "oxlint",
-    args: ["--type-aware", "--deny-warnings", "--ignore-pattern", "test/e2e"],
+    args: ["--type-aware", "--format=unix", "--deny-warnings", "--ignore-pattern", "test/e2e"],
     hint: "the rules and their reasons: .oxlintrc.json",
   },
   { name: "types", command: "tsc", args: ["--noEmit"] },
