@@ -9,7 +9,7 @@ import type { ResponseHead } from "../http/response-parser.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { RouterConfig } from "../config/types.ts";
 import type { ChoiceReason } from "../routing/policy.ts";
-import { connectionFailure, mayRetryStatus, statusFailure, timeoutFailure, type AttemptFailure } from "./failure.ts";
+import { connectionFailure, mayRetryStatus, statusFailure, timeoutFailure, unfitFailure, type AttemptFailure } from "./failure.ts";
 import { PlainRelay } from "./plain-relay.ts";
 import type { Relay, RelayOwner } from "./relay.ts";
 import { StreamRelay } from "./stream-relay.ts";
@@ -79,11 +79,13 @@ export class Attempt implements EngineReceiver {
 
   onHead(head: ResponseHead): void {
     this.head = head;
-    if (mayRetryStatus(head.status)) {
+    const stream = head.mediaType === "text/event-stream" && head.status === 200;
+    // inside a stream that has begun with a heartbeat only events can follow: any other answer is read and told as one
+    if (mayRetryStatus(head.status) || (!stream && this.#owner.exchange.started)) {
       this.#held = [];
       return;
     }
-    if (head.mediaType === "text/event-stream" && head.status === 200) {
+    if (stream) {
       this.streaming = true;
       this.#relay = new StreamRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id);
     } else this.#relay = new PlainRelay(this.#owner, this.#connection, head, this.#row);
@@ -107,7 +109,9 @@ export class Attempt implements EngineReceiver {
     if (this.#over) return;
     this.#over = true;
     if (this.#held !== null && this.head !== null) {
-      this.#owner.failed(statusFailure(this.head, Buffer.concat(this.#held), this.endpoint.id));
+      const body = Buffer.concat(this.#held);
+      const { id } = this.endpoint;
+      this.#owner.failed(mayRetryStatus(this.head.status) ? statusFailure(this.head, body, id) : unfitFailure(this.head, body, id));
       return;
     }
     this.#relay?.onMessageEnd();

@@ -101,6 +101,16 @@ export function statusFailure(head: ResponseHead, body: Buffer, endpoint: string
   });
 }
 
+/** An answer that is no stream, where the client has been promised one by a heartbeat. */
+export function unfitFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
+  const answer: HeldAnswer = { head, body };
+  if (head.status < 400) {
+    return failure("engine_bad_response", `The engine ${endpoint} sent no stream where one was asked for.`, "bad_response", "bad_response");
+  }
+  const message = `The engine ${endpoint} answered ${head.status}.`;
+  return failure("engine_unavailable", message, "rejected", "server_error", { answer, counts: false });
+}
+
 /** The first event of a stream was an error of the engine's. */
 export function firstFrameFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
   return failure("engine_unavailable", `The engine ${endpoint} failed before its first token.`, "server_error", "server_error", {

@@ -9,6 +9,7 @@ import type { Usage } from "../api/usage.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
+import { headerValue, type HeaderList } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome } from "../observe/catalogue.ts";
@@ -158,6 +159,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       else this.#giveUp(failure);
       return;
     }
+    if (failure !== null) {
+      if (!failure.free && !ctx.retryBudget.take(ctx.clock.nowMs())) {
+        this.#giveUp(failure);
+        return;
+      }
+      ctx.metrics.retry(failure.retryReason).value++;
+    }
     this.#send(selection, false);
     ctx.metrics.choice(ctx.routing.name, selection.reason).value++;
     this.#logRouting(selection.endpoint);
@@ -253,16 +261,18 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const ctx = this.#ctx;
     const now = ctx.clock.nowMs();
     const { endpoint, reason } = attempt;
-    this.#endAttempt(failure.outcome, failure.counts ? "failure" : "inconclusive");
+    const clients = isClientsFault(failure);
+    const counts = failure.counts && !clients;
+    this.#endAttempt(clients ? "rejected" : failure.outcome, counts ? "failure" : "inconclusive");
     if (failure.busyMs > 0) endpoint.busyUntilMs = now + failure.busyMs;
-    if (failure.counts) ctx.health.hurry(endpoint);
+    if (counts) ctx.health.hurry(endpoint);
     if (failure.stale) {
       ctx.metrics.retry(failure.retryReason).value++;
       this.#attempts--;
       this.#send({ endpoint, reason }, true);
       return;
     }
-    if (isClientsFault(failure)) {
+    if (clients) {
       this.#giveUp(failure);
       return;
     }
@@ -270,12 +280,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     // a 500 that two endpoints give alike is the request's
     const repeated = failure.outcome === "server_error" && failure.answer?.head.status === 500 && this.#saw500;
     this.#saw500 ||= failure.answer?.head.status === 500;
-    const more = this.#attempts <= ctx.config.retries && !repeated && (failure.free || ctx.retryBudget.take(now));
-    if (!more) {
+    if (this.#attempts > ctx.config.retries || repeated) {
       this.#giveUp(failure);
       return;
     }
-    ctx.metrics.retry(failure.retryReason).value++;
     try {
       this.#next(failure);
     } catch (error) {
@@ -290,11 +298,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   /** No further try: the engine's own answer where there is one, else an error of ours. */
   #giveUp(failure: AttemptFailure): void {
     const { answer } = failure;
-    if (answer === null || answer.body.length === 0 || this.#heartbeatSent) {
+    if (answer === null || answer.body.length === 0) {
       this.#fail(failure.error);
       return;
     }
-    this.#passHeld(answer, failure);
+    if (this.#heartbeatSent) this.#passHeldInside(answer, failure);
+    else this.#passHeld(answer, failure);
   }
 
   #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
@@ -303,8 +312,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const head: ResponseHead = { ...answer.head, status, headers: fromStream ? ["content-type", "application/json"] : answer.head.headers };
     const busy = failure.outcome === "busy";
     const extra = status < 500 && !busy ? [] : ["x-should-retry", String(busy)];
-    const hasDelay = head.headers.includes("retry-after");
-    if (busy && !hasDelay) extra.push(...retryAfterHeaders(this.#ctx.random()));
+    if (busy) extra.push(...delayBeside(head.headers, this.#ctx.random()));
     const body = fromStream ? firstLine(answer.body) : answer.body;
     this.exchange.begin(status, fromStream ? "" : head.reason, answerFields(head, this.#requestId, extra), body.length);
     this.exchange.write(body);
@@ -312,6 +320,21 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#countError(failure.error);
     const outcome = status < 500 && !busy ? "client_error" : busy ? "queue_full" : "engine_error";
     this.#end(outcome, status, failure.error.message);
+  }
+
+  /** The status has left already: the engine's own words become the last event, where they are an error object. */
+  #passHeldInside(answer: HeldAnswer, failure: AttemptFailure): void {
+    const words = firstLine(answer.body);
+    const shape = this.#row.errors;
+    if (shape === "responses" || !isErrorObject(words)) {
+      this.#fail(failure.error);
+      return;
+    }
+    this.#writeFrame(`${shape === "anthropic" ? "event: error\n" : ""}data: ${words.toString("utf8")}\n\n`);
+    if (this.exchange.canChunk) this.exchange.write(lastChunk);
+    this.exchange.end();
+    this.#countError(failure.error);
+    this.#end(isClientsFault(failure) ? "client_error" : failure.error.definition.outcome, 200, failure.error.message);
   }
 
   #noEndpoint(): LmstackError {
@@ -472,11 +495,31 @@ function asLmstack(error: unknown): LmstackError {
   return new LmstackError("internal_error", error instanceof Error ? error.message : String(error));
 }
 
-/** An error in a stream's first event that names a 4xx: another engine would say the same. */
+/** A 4xx, also one that only a stream's first event names: another engine would say the same. */
 function isClientsFault(failure: AttemptFailure): boolean {
-  const answer = failure.answer;
+  const { answer } = failure;
+  if (failure.outcome === "rejected") return true;
   if (answer === null || answer.head.mediaType !== "text/event-stream") return false;
   return errorStatus(answer.body) < 500;
+}
+
+/** Whether these bytes are JSON with an `error` in it, on one line. */
+function isErrorObject(line: Buffer): boolean {
+  try {
+    const parsed: unknown = JSON.parse(line.toString("utf8"));
+    return typeof parsed === "object" && parsed !== null && "error" in parsed;
+  } catch {
+    return false;
+  }
+}
+
+/** What makes a busy engine's answer name a delay in both spellings, without all clients coming back at once. */
+function delayBeside(headers: HeaderList, jitter: number): string[] {
+  const given = headerValue(headers, "retry-after");
+  if (given === null) return retryAfterHeaders(jitter);
+  const seconds = Number(given);
+  const known = headerValue(headers, "retry-after-ms") !== null || !(seconds > 0);
+  return known ? [] : ["retry-after-ms", String(Math.round((seconds + jitter) * 1000))];
 }
 
 /** Status that an error object names; 500 where it names none. */

@@ -155,6 +155,8 @@ class Reading {
   }
 }
 
+const patienceMs = 10_000;
+
 /** One connection. Answers are read with `response()`, in the order of the requests. */
 export class RawClient {
   readonly socket: net.Socket;
@@ -241,8 +243,22 @@ export class RawClient {
     this.socket.resetAndDestroy();
   }
 
+  /** Waits for bytes or the connection's end; a test that waits for nothing fails instead of hanging. */
   #next(): Promise<void> {
-    return new Promise((resolve) => this.#wake.push(resolve));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.socket.destroy();
+        reject(
+          new Error(
+            `nothing came for ${patienceMs / 1000} s after ${JSON.stringify(this.received.toString("latin1").slice(-300))}`,
+          ),
+        );
+      }, patienceMs);
+      this.#wake.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #woken(): void {
