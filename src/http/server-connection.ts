@@ -156,7 +156,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       return;
     }
     if (exchange.head.expectContinue && exchange.head.contentLength !== 0) this.#socket.write(continueLine, "latin1");
-    if (exchange.head.contentLength === 0) exchange.reader?.onBodyEnd();
   }
 
   writeBytes(bytes: Buffer | string): void {
