@@ -89,6 +89,7 @@ export const errorCatalogue = {
   body_too_large: {
     ...invalid,
     status: 413,
+    anthropicType: "request_too_large",
     label: "caller_body_too_large",
     when: "The body exceeds `--max-body-bytes`.",
     fix: "Send a smaller body, or raise `--max-body-bytes`.",
@@ -124,6 +125,7 @@ export const errorCatalogue = {
   model_not_found: {
     ...invalid,
     status: 404,
+    anthropicType: "not_found_error",
     label: "caller_model_not_found",
     when: "No endpoint serves the model and no alias names it; the message lists the known ones.",
     fix: "Name one of the models of `/v1/models`.",
@@ -131,6 +133,7 @@ export const errorCatalogue = {
   response_not_found: {
     ...invalid,
     status: 404,
+    anthropicType: "not_found_error",
     label: "caller_response_not_found",
     when: "`/v1/responses/{id}` names a response that no engine behind this router holds any more.",
     fix: "Create the response again: engines keep them in memory only.",
@@ -138,6 +141,7 @@ export const errorCatalogue = {
   path_not_found: {
     ...invalid,
     status: 404,
+    anthropicType: "not_found_error",
     label: "caller_path_not_found",
     when: "The path is not in the table of paths.",
     fix: "See docs/api.md for the paths.",
@@ -234,6 +238,7 @@ export const errorCatalogue = {
   engine_connect_timeout: {
     ...engineFailure,
     status: 504,
+    anthropicType: "timeout_error",
     outcome: "engine_timeout",
     label: "engine_connect_timeout",
     when: "No connection within `--connect-timeout-seconds`.",
@@ -242,6 +247,7 @@ export const errorCatalogue = {
   engine_first_event_timeout: {
     ...engineFailure,
     status: 504,
+    anthropicType: "timeout_error",
     outcome: "engine_timeout",
     label: "engine_first_event_timeout",
     when: "No first event of a stream within `--first-event-timeout-seconds`.",
@@ -250,6 +256,7 @@ export const errorCatalogue = {
   engine_idle_timeout: {
     ...engineFailure,
     status: 504,
+    anthropicType: "timeout_error",
     outcome: "engine_timeout",
     label: "engine_idle_timeout",
     when: "An answer that had begun paused for longer than `--idle-timeout-seconds`.",
@@ -258,6 +265,7 @@ export const errorCatalogue = {
   total_timeout: {
     ...engineFailure,
     status: 504,
+    anthropicType: "timeout_error",
     outcome: "engine_timeout",
     countsAgainstEndpoint: false,
     label: "policy_total_timeout",
