@@ -1,0 +1,178 @@
+// The router's errors as the official `openai` package shows them: its class, its fields, and whether it tries again.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import OpenAI from "openai";
+import { until } from "../helpers/until.ts";
+import { startRawEngine } from "../helpers/raw-engine.ts";
+import { startTestRouter } from "../helpers/router.ts";
+import { countingFetch, model, startFleet } from "./fleet.ts";
+
+const messages = [{ role: "user" as const, content: "Say hello please" }];
+const request = { model, messages, max_completion_tokens: 8 };
+
+function clientOf(url: string, options: { maxRetries?: number; apiKey?: string; fetch?: typeof fetch } = {}): OpenAI {
+  return new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0, ...options });
+}
+
+/** What a call was rejected with. */
+async function errorOf(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+  const error = await call.then(
+    () => assert.fail("the call succeeded"),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof OpenAI.APIError, String(error));
+  return error;
+}
+
+test("the openai package raises, for an error of the router's,", async (t) => {
+  const fleet = await startFleet(t, { argv: ["--max-body-bytes", "100000"], random: () => 0 });
+  const { url } = fleet.router;
+  const client = clientOf(url);
+
+  await t.test("BadRequestError where a field is missing, naming it", async () => {
+    const error = await errorOf(client.chat.completions.create({ ...request, model: undefined as unknown as string }));
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.code, "missing_model");
+    assert.equal(error.type, "invalid_request_error");
+    assert.match(error.message, /model/);
+  });
+
+  await t.test("BadRequestError in the engine's own words where the engine refuses", async () => {
+    const error = await errorOf(client.chat.completions.create({ ...request, temperature: -1 }));
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "temperature");
+    assert.equal(error.type, "BadRequestError");
+  });
+
+  await t.test("NotFoundError for an unknown model, listing the known ones", async () => {
+    const error = await errorOf(client.chat.completions.create({ ...request, model: "nope" }));
+    assert.ok(error instanceof OpenAI.NotFoundError);
+    assert.equal(error.code, "model_not_found");
+    assert.equal(error.param, "model");
+    assert.ok(error.message.includes(model));
+    assert.ok((error.requestID ?? "").length > 0);
+    const retrieval = await errorOf(client.models.retrieve("no/such"));
+    assert.ok(retrieval instanceof OpenAI.NotFoundError);
+    assert.equal(retrieval.code, "model_not_found");
+    const response = await errorOf(client.responses.retrieve("resp_0000"));
+    assert.ok(response instanceof OpenAI.NotFoundError);
+    assert.equal(response.code, "response_not_found");
+  });
+
+  await t.test(
+    "a readable error with status 413 where the body is too large, with an upload still under way",
+    async () => {
+      for (const bytes of [100_001, 3_000_000]) {
+        const content = "x".repeat(bytes);
+        const error = await errorOf(
+          client.chat.completions.create({ ...request, messages: [{ role: "user", content }] }),
+        );
+        assert.equal(error.status, 413);
+        assert.equal(error.code, "body_too_large");
+        assert.match(error.message, /100000/);
+      }
+    },
+  );
+
+  await t.test("RateLimitError where all engines are busy, with the delay until the next try", async (st) => {
+    fleet.fault(st, { fault: "error_status", status: 429 });
+    const error = await errorOf(client.chat.completions.create(request));
+    assert.ok(error instanceof OpenAI.RateLimitError);
+    assert.equal(error.headers?.get("retry-after"), "1");
+    assert.equal(error.headers.get("retry-after-ms"), "1000");
+    assert.equal(error.headers.get("x-should-retry"), "true");
+  });
+
+  await t.test("nothing where an engine is free again when `retry-after-ms` is over", async (st) => {
+    fleet.fault(st, { fault: "error_status", status: 429 });
+    const counted = countingFetch();
+    const answer = clientOf(url, { maxRetries: 1, fetch: counted.fetch }).chat.completions.create(request);
+    await until(() => counted.answers === 1, "the first try is over");
+    for (const engine of fleet.engines) engine.clearFaults();
+    assert.equal((await answer).choices[0]?.finish_reason, "length");
+    assert.equal(counted.calledAtMs.length, 2);
+    const [first = 0, second = 0] = counted.calledAtMs;
+    // by itself the package would have waited for half a second at most
+    assert.ok(second - first >= 990, `tried again after ${second - first} ms`);
+  });
+
+  await t.test("InternalServerError where engines fail, and `x-should-retry: false` stops the package", async (st) => {
+    fleet.fault(st, { fault: "error_status", status: 502 });
+    const counted = countingFetch();
+    const error = await errorOf(
+      clientOf(url, { maxRetries: 5, fetch: counted.fetch }).chat.completions.create(request),
+    );
+    assert.ok(error instanceof OpenAI.InternalServerError);
+    assert.equal(error.status, 502);
+    assert.equal(error.headers?.get("x-should-retry"), "false");
+    assert.equal(counted.calledAtMs.length, 1, "the router had tried elsewhere, the client must not multiply that");
+  });
+});
+
+test("the openai package raises InternalServerError with status 503 where no engine is ready", async (t) => {
+  const closed = await startRawEngine(t);
+  closed.kill();
+  const argv = ["--static-backends", closed.url, "--static-models", model];
+  const router = await startTestRouter(t, argv, { early: true });
+  const error = await errorOf(clientOf(router.url).chat.completions.create(request));
+  assert.ok(error instanceof OpenAI.InternalServerError);
+  assert.equal(error.status, 503);
+  assert.equal(error.code, "no_endpoint");
+  assert.match(error.message, /No endpoint of the model `facebook\/opt-125m` is ready/);
+  assert.ok(Number(error.headers?.get("retry-after-ms")) >= 1000);
+});
+
+test("the openai package raises AuthenticationError for a wrong key, and none for a right one", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "lmstack-keys-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "keys"), "sk-right\n");
+  const { router } = await startFleet(t, { argv: ["--api-key-file", join(folder, "keys")] });
+  const error = await errorOf(clientOf(router.url, { apiKey: "sk-wrong" }).chat.completions.create(request));
+  assert.ok(error instanceof OpenAI.AuthenticationError);
+  assert.equal(error.code, "invalid_api_key");
+  assert.doesNotMatch(error.message, /sk-/);
+  assert.ok((await errorOf(clientOf(router.url).models.list())) instanceof OpenAI.AuthenticationError);
+  const answer = await clientOf(router.url, { apiKey: "sk-right" }).chat.completions.create(request);
+  assert.equal(answer.choices[0]?.finish_reason, "length");
+});
+
+for (const variant of ["clean", "reset", "half_frame", "half_chunk"] as const) {
+  test(`a chat stream that the engine cuts (${variant}) throws instead of ending quietly`, async (t) => {
+    const fleet = await startFleet(t);
+    fleet.fault(t, { fault: "cut_mid_stream", variant, after: 3 });
+    const stream = await clientOf(fleet.router.url).chat.completions.create({ ...request, stream: true });
+    let chunks = 0;
+    const error = await errorOf(
+      (async () => {
+        for await (const chunk of stream) chunks += chunk.choices.length;
+      })(),
+    );
+    assert.equal(chunks, 3);
+    assert.equal(error.code, "stream_interrupted");
+    assert.equal(error.type, "api_error");
+    await fleet.router.idle();
+  });
+}
+
+test("a response stream that the engine cuts ends with an error event", async (t) => {
+  const fleet = await startFleet(t);
+  fleet.fault(t, { fault: "cut_mid_stream", after: 6 });
+  const input = { model, input: "Hi", max_output_tokens: 20, stream: true as const };
+  const kinds: string[] = [];
+  let code: string | null = null;
+  try {
+    for await (const event of await clientOf(fleet.router.url).responses.create(input)) {
+      kinds.push(event.type);
+      if (event.type === "error") code = event.code;
+    }
+  } catch (error) {
+    // other versions of the package throw it
+    assert.ok(error instanceof OpenAI.APIError);
+    code = error.code ?? null;
+  }
+  assert.equal(code, "stream_interrupted");
+  assert.ok(!kinds.includes("response.completed"));
+});
