@@ -140,6 +140,7 @@ test("C1: on /v1/responses the frame is that of the Responses API", async (t) =>
 for (const together of [true, false]) {
   test(`C3: after the engine's own error frame its [DONE] does not pass (${together ? "in one read" : "in two reads"})`, async (t) => {
     const { engine, router } = await stage(t);
+    const end = Buffer.concat([chunk(done), Buffer.from(lastChunk)]);
     const error =
       'data: {"error":{"message":"EngineCore encountered an issue","type":"InternalServerError","code":500}}\n\n';
     engine.script(
