@@ -60,6 +60,8 @@ export class Keys {
   #client: KeySet | null = null;
   #admin: KeySet | null = null;
   #engine: string | null = null;
+  /** Grows with each change: what was decided by an older set of keys holds no more. */
+  version = 0;
 
   /** @param paths null = not configured */
   constructor(
@@ -70,8 +72,10 @@ export class Keys {
     const watch = (path: string | null, take: (text: string) => void): void => {
       if (path === null) return;
       const takeKeys = (text: string): void => {
-        if (parseKeys(text).length > 0) take(text);
-        else onProblem(`${path} holds no key; what was read before stays in force`);
+        if (parseKeys(text).length > 0) {
+          take(text);
+          this.version++;
+        } else onProblem(`${path} holds no key; what was read before stays in force`);
       };
       this.#files.push(new PolledFile(path, clock, takeKeys, onProblem));
     };

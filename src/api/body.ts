@@ -68,6 +68,7 @@ export class Body {
       if (pieceEnd > end) out.push(piece.subarray(Math.max(0, end - offset)));
       offset = pieceEnd;
     }
+    if (!placed) out.push(replacement);
     return out.filter((piece) => piece.length > 0);
   }
 }

@@ -34,7 +34,8 @@ export class JsonFieldScanner {
   #state = beforeObject;
   #offset = 0;
   #escaped = false;
-  #keyText = "";
+  /** null = too long to be one that is looked for. */
+  #keyText: string | null = null;
   #keyPieces = "";
   #valueStart = 0;
   #depth = 0;
@@ -128,7 +129,7 @@ export class JsonFieldScanner {
       this.#record(end);
       this.#state = afterValue;
     } else {
-      this.#keyText = decodeKey(this.#keyPieces);
+      this.#keyText = this.#keyPieces.length > maxKeyBytes ? null : decodeKey(this.#keyPieces);
       this.#keyPieces = "";
       this.#state = colon;
     }
@@ -211,7 +212,7 @@ export class JsonFieldScanner {
   }
 
   #record(end: number): void {
-    if (!this.#wanted.has(this.#keyText)) return;
+    if (this.#keyText === null || !this.#wanted.has(this.#keyText)) return;
     this.#ranges.set(this.#keyText, { start: this.#valueStart, end });
   }
 
@@ -220,12 +221,15 @@ export class JsonFieldScanner {
   }
 }
 
+/** @param latin1 the key's bytes as they stand between its quotes */
 function decodeKey(latin1: string): string {
-  if (!latin1.includes("\\")) return latin1;
+  if (!/[\\\x80-\xff]/.test(latin1)) return latin1;
+  const text = Buffer.from(latin1, "latin1").toString("utf8");
+  if (!text.includes("\\")) return text;
   try {
-    return String(JSON.parse(`"${Buffer.from(latin1, "latin1").toString("utf8")}"`));
+    return String(JSON.parse(`"${text}"`));
   } catch {
-    return latin1;
+    return text;
   }
 }
 

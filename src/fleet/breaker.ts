@@ -62,6 +62,11 @@ export class Breaker {
     return this.#state;
   }
 
+  /** Nothing is wrong with it and nothing was lately: the common case, told without looking at the time. */
+  get steady(): boolean {
+    return this.#state === "ready";
+  }
+
   /** Whether a request may be sent now. */
   admits(nowMs: number): boolean {
     const state = this.state(nowMs);

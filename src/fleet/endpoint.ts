@@ -61,6 +61,8 @@ export class Endpoint {
   running = 0;
   models: readonly string[];
   entries: readonly ModelEntry[] = [];
+  /** Share of its normal traffic, for policies; set from the breaker before each choice. */
+  weight = 1;
   /** Not asked again until then: it said that it is busy. */
   busyUntilMs = 0;
   /** The last active check that went wrong, for people; null = none since the last good one. */
@@ -75,7 +77,7 @@ export class Endpoint {
     label: string | null,
     engineTls: EngineAddress["tls"],
     clock: Clock,
-    sweeper: Sweeper,
+    sweeper: Sweeper<EnginePool>,
     keepAliveMs: number,
     onEmpty: (endpoint: Endpoint) => void,
   ) {

@@ -3,12 +3,13 @@
 import type { Clock } from "../clock.ts";
 import type { EndpointSpec } from "../config/types.ts";
 import type { EngineAddress } from "../http/engine-connection.ts";
+import type { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import { Endpoint, type ModelEntry } from "./endpoint.ts";
 
 export interface RegistryOptions {
   readonly clock: Clock;
-  readonly sweeper: Sweeper;
+  readonly sweeper: Sweeper<EnginePool>;
   readonly keepAliveMs: number;
   readonly engineTls: EngineAddress["tls"];
 }

@@ -7,7 +7,8 @@ import type { Sweepable, Sweeper } from "./sweeper.ts";
 export class EnginePool implements Sweepable {
   readonly #address: EngineAddress;
   readonly #clock: Clock;
-  readonly #sweeper: Sweeper;
+  readonly #sweeper: Sweeper<EnginePool>;
+  sweepSlot = -1;
   readonly #idleMs: number;
   readonly #idle: EngineConnection[] = [];
   readonly #all = new Set<EngineConnection>();
@@ -16,7 +17,7 @@ export class EnginePool implements Sweepable {
   /** Requests sent on a connection that had served before. */
   reused = 0;
 
-  constructor(address: EngineAddress, clock: Clock, sweeper: Sweeper, idleMs: number) {
+  constructor(address: EngineAddress, clock: Clock, sweeper: Sweeper<EnginePool>, idleMs: number) {
     this.#address = address;
     this.#clock = clock;
     this.#sweeper = sweeper;
@@ -64,7 +65,7 @@ export class EnginePool implements Sweepable {
 
   readonly #onIdle = (connection: EngineConnection): void => {
     this.#idle.push(connection);
-    if (this.#idle.length === 1) this.#sweeper.add(this);
+    this.#sweeper.add(this);
   };
 
   readonly #onClosed = (connection: EngineConnection): void => {

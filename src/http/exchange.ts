@@ -46,6 +46,17 @@ const reasons: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
+/**
+ * Status line and field lines, each with its line end.
+ * @param reason "" = the usual one
+ * @param headers name and value in turn
+ */
+export function renderHead(status: number, reason: string, headers: HeaderList): string {
+  let text = `HTTP/1.1 ${status} ${reason === "" ? (reasons[status] ?? "Status") : reason}\r\n`;
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  return text;
+}
+
 export class Exchange {
   readonly head: RequestHead;
   readonly receivedAtMs: number;
@@ -105,19 +116,18 @@ export class Exchange {
 
   /**
    * Begins an answer: the head leaves with the first bytes of the body, or at `flush`.
-   * @param headers name and value in turn; framing and `connection` are added here
+   * @param head status line and field lines, see {@link renderHead}; framing and `connection` are added here
    * @param length bytes of the body; null = chunked, or until the end of the connection for HTTP/1.0
    */
-  begin(status: number, reason: string, headers: HeaderList, length: number | null): void {
-    let text = `HTTP/1.1 ${status} ${reason === "" ? (reasons[status] ?? "Status") : reason}\r\n`;
-    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  begin(head: string, length: number | null): void {
+    this.#closeAfter = this.#closes(length);
+    let text = head;
     if (length !== null) text += `content-length: ${length}\r\n`;
     else if (this.canChunk) text += "transfer-encoding: chunked\r\n";
-    if (this.#closes(length)) text += "connection: close\r\n";
+    if (this.#closeAfter) text += "connection: close\r\n";
     else if (this.head.minor === 0) text += "connection: keep-alive\r\n";
     this.#pendingHead = `${text}\r\n`;
     this.#headSent = true;
-    this.#closeAfter = this.#closes(length);
   }
 
   #closeAfter = false;
@@ -176,7 +186,7 @@ export class Exchange {
   /** A whole answer in one call. */
   answer(status: number, headers: HeaderList, body: Buffer | string): void {
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
-    this.begin(status, "", headers, bytes.length);
+    this.begin(renderHead(status, "", headers), bytes.length);
     if (this.head.method !== "HEAD" && bytes.length > 0) this.write(bytes);
     this.end();
   }

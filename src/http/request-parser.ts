@@ -3,6 +3,7 @@
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { isTokenCode } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
+import { HeadTemplate, type HeadShape } from "./head-template.ts";
 import { keepsConnection, malformed, parseFields, quote, type HeaderList } from "./head.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 
@@ -21,6 +22,8 @@ export interface RequestHead {
   /** Value of `Connection`, lower case: the fields it names are hop-by-hop. */
   readonly connection: string;
   readonly expectContinue: boolean;
+  /** Shared by heads of one connection that differ in Content-Length and X-Request-Id only. */
+  readonly shape: HeadShape;
 }
 
 export interface RequestSink {
@@ -79,8 +82,12 @@ export function parseRequestHead(text: string): RequestHead {
     keepAlive: keepsConnection(minor, fields.connection),
     connection: fields.connection,
     expectContinue,
+    shape: { derived: null },
   };
 }
+
+/** Values that differ between requests of one client on one connection. */
+const changing = ["content-length", "x-request-id"];
 
 const absolute = /^https?:\/\/([^/?]+)(.*)$/i;
 
@@ -114,6 +121,10 @@ export class RequestParser implements ChunkSink {
   #state = inHead;
   #remaining = 0;
   #chunks: ChunkedDecoder | null = null;
+  #template: HeadTemplate<RequestHead> | null = null;
+  #parsed = 0;
+  /** Offset behind the head that was read last. */
+  #next = 0;
 
   constructor(maxHeadBytes: number, sink: RequestSink) {
     this.#maxHeadBytes = maxHeadBytes;
@@ -151,9 +162,9 @@ export class RequestParser implements ChunkSink {
   #feed(buf: Buffer, start: number, end: number): number {
     let at = start;
     if (this.#state === inHead) {
-      if (!this.#head.feed(buf, at, end)) return end;
-      at = this.#head.next;
-      const head = parseWhole(this.#head.text, parseRequestHead);
+      const head = this.#recognise(buf, at, end) ?? this.#parse(buf, at, end);
+      if (head === null) return end;
+      at = this.#next;
       if (head.contentLength < 0) {
         this.#state = inChunks;
         this.#chunks = new ChunkedDecoder(this.#maxHeadBytes);
@@ -182,6 +193,37 @@ export class RequestParser implements ChunkSink {
       return at;
     }
     throw malformed("bytes after an error");
+  }
+
+  /** A head like the one before, whole in this read; null leaves it to the parser. */
+  #recognise(buf: Buffer, start: number, end: number): RequestHead | null {
+    const template = this.#template;
+    if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    this.#next = template.next;
+    const { method, target, minor, host, keepAlive, connection, expectContinue, shape, contentLength } = template.head;
+    return {
+      method,
+      target,
+      minor,
+      headers: template.fields,
+      host,
+      contentLength: template.contentLength < 0 ? contentLength : template.contentLength,
+      keepAlive,
+      connection,
+      expectContinue,
+      shape,
+    };
+  }
+
+  /** @returns null when more bytes are needed */
+  #parse(buf: Buffer, start: number, end: number): RequestHead | null {
+    if (!this.#head.feed(buf, start, end)) return null;
+    this.#next = this.#head.next;
+    const { text } = this.#head;
+    const head = parseWhole(text, parseRequestHead);
+    // not worth it for a connection that carries one request
+    if (this.#parsed++ > 0) this.#template = HeadTemplate.of(text, head.headers, changing, head);
+    return head;
   }
 
   #end(): void {

@@ -2,6 +2,7 @@
 // bytes were whole chunks: then the relay can pass them on as they came instead of framing them anew.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
+import { HeadTemplate, type HeadShape } from "./head-template.ts";
 import { headerValue, keepsConnection, malformed, parseFields, type HeaderList } from "./head.ts";
 
 export interface ResponseHead {
@@ -16,6 +17,8 @@ export interface ResponseHead {
   readonly keepAlive: boolean;
   /** Lower case, without parameters; "" = none. */
   readonly mediaType: string;
+  /** Shared by heads of one connection that differ in date, length and request id only. */
+  readonly shape: HeadShape;
 }
 
 export interface ResponseSink extends ChunkSink {
@@ -49,8 +52,12 @@ export function parseResponseHead(text: string): ResponseHead {
     // RFC 9112 section 6.1: chunks in HTTP/1.0 came through somebody who does not know them
     keepAlive: keepsConnection(minor, fields.connection) && !(minor === 0 && fields.chunked),
     mediaType: (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase(),
+    shape: { derived: null },
   };
 }
+
+/** Values that differ between answers of one engine. */
+const changing = ["date", "content-length", "x-request-id"];
 
 const inHead = 0;
 const inLength = 1;
@@ -66,6 +73,10 @@ export class ResponseParser implements ChunkSink {
   #remaining = 0;
   #chunks: ChunkedDecoder | null = null;
   #noBody = false;
+  #template: HeadTemplate<ResponseHead> | null = null;
+  #parsed = 0;
+  /** Offset behind the head that was read last. */
+  #next = 0;
 
   constructor(maxHeadBytes: number, sink: ResponseSink) {
     this.#maxHeadBytes = maxHeadBytes;
@@ -91,9 +102,11 @@ export class ResponseParser implements ChunkSink {
   feed(buf: Buffer, start: number, end: number): number {
     let at = start;
     while (this.#state === inHead) {
-      if (at >= end || !this.#head.feed(buf, at, end)) return end;
-      at = this.#head.next;
-      this.#begin(parseWhole(this.#head.text, parseResponseHead));
+      if (at >= end) return end;
+      const head = this.#recognise(buf, at, end) ?? this.#parse(buf, at, end);
+      if (head === null) return end;
+      at = this.#next;
+      this.#begin(head);
     }
     if (at >= end) return at;
     switch (this.#state) {
@@ -132,6 +145,36 @@ export class ResponseParser implements ChunkSink {
 
   onChunkData(buf: Buffer, start: number, end: number): void {
     this.#sink.onChunkData(buf, start, end);
+  }
+
+  /** A head like the one before, whole in this read; null leaves it to the parser. */
+  #recognise(buf: Buffer, start: number, end: number): ResponseHead | null {
+    const template = this.#template;
+    if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    this.#next = template.next;
+    const { status, reason, connection, chunked, keepAlive, mediaType, shape, contentLength } = template.head;
+    return {
+      status,
+      reason,
+      headers: template.fields,
+      connection,
+      contentLength: template.contentLength < 0 ? contentLength : template.contentLength,
+      chunked,
+      keepAlive,
+      mediaType,
+      shape,
+    };
+  }
+
+  /** @returns null when more bytes are needed */
+  #parse(buf: Buffer, start: number, end: number): ResponseHead | null {
+    if (!this.#head.feed(buf, start, end)) return null;
+    this.#next = this.#head.next;
+    const { text } = this.#head;
+    const head = parseWhole(text, parseResponseHead);
+    // not worth it for a connection that carries one answer
+    if (this.#parsed++ > 0) this.#template = HeadTemplate.of(text, head.headers, changing, head);
+    return head;
   }
 
   #begin(head: ResponseHead): void {

@@ -39,7 +39,8 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   readonly #clock: Clock;
   readonly #limits: ConnectionLimits;
   readonly #handler: ServerHandler;
-  readonly #sweeper: Sweeper;
+  readonly #sweeper: Sweeper<ServerConnection>;
+  sweepSlot = -1;
   readonly #onClosed: (connection: ServerConnection) => void;
   readonly #parser: RequestParser;
   #exchange: Exchange | null = null;
@@ -63,7 +64,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     clock: Clock,
     limits: ConnectionLimits,
     handler: ServerHandler,
-    sweeper: Sweeper,
+    sweeper: Sweeper<ServerConnection>,
     draining: boolean,
     encrypted: boolean,
     onClosed: (connection: ServerConnection) => void,

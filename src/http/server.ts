@@ -20,7 +20,7 @@ export class HttpServer {
   readonly #clock: Clock;
   readonly #limits: ConnectionLimits;
   readonly #handler: ServerHandler;
-  readonly #sweeper: Sweeper;
+  readonly #sweeper: Sweeper<ServerConnection>;
   readonly #connections = new Set<ServerConnection>();
   readonly #encrypted: boolean;
   #draining = false;
@@ -30,7 +30,7 @@ export class HttpServer {
     this.#clock = clock;
     this.#limits = limits;
     this.#handler = handler;
-    this.#sweeper = new Sweeper(clock, sweepMs);
+    this.#sweeper = new Sweeper<ServerConnection>(clock, sweepMs);
     this.#encrypted = serverTls !== null;
     // half-open, because after an error the answer must go out while the client is still sending
     const options = { allowHalfOpen: true, noDelay: true };

@@ -23,7 +23,7 @@ export class ModelMetrics {
   readonly usagePresent: Value;
   readonly usageAbsent: Value;
   readonly #requests: (api: string, outcome: string) => Value;
-  readonly #byEnd = new Map<string, Value>();
+  readonly #byEnd = new Map<ApiName, Partial<Record<Outcome, Value>>>();
 
   constructor(registry: MetricsRegistry, name: string) {
     this.name = name;
@@ -40,13 +40,12 @@ export class ModelMetrics {
   }
 
   ended(api: ApiName, outcome: Outcome): void {
-    const key = `${api} ${outcome}`;
-    let value = this.#byEnd.get(key);
-    if (value === undefined) {
-      value = this.#requests(api, outcome);
-      this.#byEnd.set(key, value);
+    let byOutcome = this.#byEnd.get(api);
+    if (byOutcome === undefined) {
+      byOutcome = {};
+      this.#byEnd.set(api, byOutcome);
     }
-    value.value++;
+    (byOutcome[outcome] ??= this.#requests(api, outcome)).value++;
   }
 
   tokens(usage: Usage | null): void {
@@ -74,6 +73,10 @@ export interface MirroredState {
 export class RouterMetrics {
   readonly registry = new MetricsRegistry();
   readonly #models = new Map<string, ModelMetrics>();
+  // series that each request needs, found without making a key of their labels
+  readonly #attempts = new Map<string, Partial<Record<AttemptOutcome, Value>>>();
+  #policy = "";
+  #choices: Partial<Record<ChoiceReason, Value>> = {};
 
   /** Series of a model; a name that no engine serves is counted as `other`. */
   model(name: string | null): ModelMetrics {
@@ -87,7 +90,12 @@ export class RouterMetrics {
   }
 
   attempt(endpoint: string, outcome: AttemptOutcome): Value {
-    return this.registry.value("lmstack_attempts_total").child(endpoint, outcome);
+    let byOutcome = this.#attempts.get(endpoint);
+    if (byOutcome === undefined) {
+      byOutcome = {};
+      this.#attempts.set(endpoint, byOutcome);
+    }
+    return (byOutcome[outcome] ??= this.registry.value("lmstack_attempts_total").child(endpoint, outcome));
   }
 
   retry(reason: RetryReason): Value {
@@ -95,7 +103,11 @@ export class RouterMetrics {
   }
 
   choice(policy: string, reason: ChoiceReason): Value {
-    return this.registry.value("lmstack_choices_total").child(policy, reason);
+    if (policy !== this.#policy) {
+      this.#policy = policy;
+      this.#choices = {};
+    }
+    return (this.#choices[reason] ??= this.registry.value("lmstack_choices_total").child(policy, reason));
   }
 
   error(label: string): Value {
@@ -133,6 +145,7 @@ export class RouterMetrics {
         for (const model of endpoint.models) endpoints.child(model, endpoint.state(now)).value++;
       }
       registry.value("lmstack_attempts_total").prune((id) => present.has(id));
+      for (const id of this.#attempts.keys()) if (!present.has(id)) this.#attempts.delete(id);
       registry.value("lmstack_client_connections").child().value = state.clientConnections();
       registry.value("lmstack_buffered_bytes").child().value = state.bufferedBytes();
       registry.value("lmstack_draining").child().value = state.draining() ? 1 : 0;

@@ -1,21 +1,51 @@
 // The head of an engine's answer as the client gets it: end-to-end fields as they came, the router's request id, and what
-// keeps buffering proxies in front from sitting on a stream.
+// keeps buffering proxies in front from sitting on a stream. An engine writes the same lines over and over: what is made of
+// them is kept with their shape.
+import { renderHead } from "../http/exchange.ts";
 import { endToEnd } from "../http/hygiene.ts";
 import { headerValue, type HeaderList } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 
 const framing = new Set(["content-length", "x-request-id"]);
+const via: readonly string[] = ["via", "1.1 lmstack"];
 
-export function answerFields(head: ResponseHead, requestId: string, extra: readonly string[]): HeaderList {
-  const fields = endToEnd(head.headers, head.connection, framing);
-  fields.push("x-request-id", requestId, "via", "1.1 lmstack");
-  fields.push(...extra);
-  return fields;
+/** Text of a head around its one value that changes, the date. */
+class AnswerPlan {
+  readonly before: string;
+  readonly after: string;
+  readonly dateIndex: number;
+
+  constructor(head: ResponseHead) {
+    const date = head.headers.indexOf("date");
+    const single = date >= 0 && date % 2 === 0 && head.headers.indexOf("date", date + 1) < 0;
+    this.dateIndex = single ? date + 1 : -1;
+    const text = renderHead(head.status, head.reason, [...endToEnd(head.headers, head.connection, framing), ...via]);
+    const at = single ? text.indexOf("\r\ndate: ") + 8 : -1;
+    this.before = at < 8 ? text : text.slice(0, at);
+    this.after = at < 8 ? "" : text.slice(text.indexOf("\r\n", at));
+    if (at < 8) this.dateIndex = -1;
+  }
 }
 
-/** For event streams. */
-export function streamFields(head: ResponseHead): string[] {
-  const fields = ["x-accel-buffering", "no"];
-  if (headerValue(head.headers, "cache-control") === null) fields.push("cache-control", "no-cache");
-  return fields;
+/** Status line and field lines for the client, without framing. */
+export function answerHead(head: ResponseHead, requestId: string, stream: boolean): string {
+  let plan = head.shape.derived;
+  if (!(plan instanceof AnswerPlan)) {
+    plan = new AnswerPlan(head);
+    head.shape.derived = plan;
+  }
+  const { before, after, dateIndex } = plan as AnswerPlan;
+  const date = dateIndex < 0 ? "" : (head.headers[dateIndex] ?? "");
+  return `${before}${date}${after}${stream ? streamLines(head) : ""}x-request-id: ${requestId}\r\n`;
+}
+
+/** The same for an answer whose fields are made here. */
+export function ownHead(status: number, reason: string, headers: HeaderList, requestId: string, extra: readonly string[]): string {
+  const kept = endToEnd(headers, "", framing);
+  return renderHead(status, reason, [...kept, ...via, ...extra, "x-request-id", requestId]);
+}
+
+function streamLines(head: ResponseHead): string {
+  const cache = headerValue(head.headers, "cache-control") === null ? "cache-control: no-cache\r\n" : "";
+  return `x-accel-buffering: no\r\n${cache}`;
 }

@@ -23,10 +23,8 @@ export interface RouterContext {
   readonly log: RouterLog;
   readonly retryBudget: RetryBudget;
   readonly responses: ResponseAffinity;
-  /** Deadlines of requests. */
-  readonly sweeper: Sweeper;
-  /** Requests that have not ended, for the drain. */
-  readonly active: Set<ProxiedRequest>;
+  /** Requests that have not ended, with their deadlines. */
+  readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */
   readonly routing: { name: string; choose: Policy; sessionKey: string | null };
   /** Request bodies held, all together. */

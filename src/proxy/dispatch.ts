@@ -1,6 +1,5 @@
 // Where a request's head arrives: finds its row in the table of paths, asks for a key, and hands it to the relay or to one of
 // the router's own answers.
-import { randomUUID } from "node:crypto";
 import { credential } from "../admission/keys.ts";
 import { errorAnswer, type ErrorShape } from "../api/error-body.ts";
 import { matchPath, type ApiRow, type RelayRow } from "../api/table.ts";
@@ -9,9 +8,10 @@ import type { Exchange } from "../http/exchange.ts";
 import type { ServerHandler } from "../http/server-connection.ts";
 import type { HeaderList } from "../http/head.ts";
 import type { RouterContext } from "./context.ts";
-import { saneRequestId } from "./forward-head.ts";
 import type { OwnAnswers } from "./own-answers.ts";
 import { ProxiedRequest } from "./proxied-request.ts";
+import { newRequestId, requestIdOf } from "./request-id.ts";
+import { RequestPlan } from "./request-plan.ts";
 
 export class Dispatcher implements ServerHandler {
   readonly #ctx: RouterContext;
@@ -23,6 +23,12 @@ export class Dispatcher implements ServerHandler {
   }
 
   onRequest(exchange: Exchange): void {
+    const { derived } = exchange.head.shape;
+    if (derived instanceof RequestPlan && derived.holds(this.#ctx)) new ProxiedRequest(this.#ctx, exchange, derived).start();
+    else this.#dispatch(exchange);
+  }
+
+  #dispatch(exchange: Exchange): void {
     const { target, method } = exchange.head;
     const question = target.indexOf("?");
     const rawPath = question < 0 ? target : target.slice(0, question);
@@ -46,7 +52,10 @@ export class Dispatcher implements ServerHandler {
       return;
     }
     if (row.kind === "relay") {
-      new ProxiedRequest(this.#ctx, exchange, row, enginePath(row, path) + query, row.modelIn === "response" ? match.parameter : "").start();
+      const parameter = row.modelIn === "response" ? match.parameter : "";
+      const plan = new RequestPlan(this.#ctx, exchange, row, enginePath(row, path) + query, parameter);
+      exchange.head.shape.derived = plan;
+      new ProxiedRequest(this.#ctx, exchange, plan).start();
     } else if (row.kind === "own") {
       if (!this.#own.answer(exchange, row, match.parameter)) {
         this.#refuse(exchange, new LmstackError("path_not_found", `The path ${JSON.stringify(path)} does not exist here.`), "openai");
@@ -58,7 +67,7 @@ export class Dispatcher implements ServerHandler {
 
   refusal(error: LmstackError): { status: number; headers: HeaderList; body: string } {
     this.#ctx.metrics.error(error.definition.label).value++;
-    return errorAnswer(error, "openai", randomUUID(), this.#ctx.random());
+    return errorAnswer(error, "openai", newRequestId(), this.#ctx.random());
   }
 
   /** The path below `--root-path`; the router answers with and without the prefix, as behind a proxy that strips it. */
@@ -84,7 +93,7 @@ export class Dispatcher implements ServerHandler {
 
   #refuse(exchange: Exchange, error: LmstackError, shape: ErrorShape, extra: readonly string[] = []): void {
     this.#ctx.metrics.error(error.definition.label).value++;
-    const requestId = saneRequestId(exchange.header("x-request-id")) ?? randomUUID();
+    const requestId = requestIdOf(exchange.header("x-request-id"));
     const { status, headers, body } = errorAnswer(error, shape, requestId, this.#ctx.random());
     exchange.answer(status, [...headers, ...extra], body);
   }

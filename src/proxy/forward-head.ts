@@ -19,10 +19,10 @@ const rewritten = new Set([
 const credentials = new Set([...rewritten, "authorization", "x-api-key"]);
 
 /**
- * Field lines for every attempt of one request; request line and `host` come in front.
- * @param bodyBytes -1 = the request has no body
+ * Field lines for every attempt of requests with this head; request line and `host` come in front, length and request id
+ * behind.
  */
-export function forwardFields(exchange: Exchange, ctx: RouterContext, requestId: string, bodyBytes: number): string {
+export function forwardFields(exchange: Exchange, ctx: RouterContext): string {
   const { head } = exchange;
   const engineKey = ctx.keys.engine;
   // With client keys on, a client's credential is ours and none of the engine's business.
@@ -31,15 +31,21 @@ export function forwardFields(exchange: Exchange, ctx: RouterContext, requestId:
   const kept = endToEnd(head.headers, head.connection, drop);
   for (let i = 0; i < kept.length; i += 2) text += `${kept[i]}: ${kept[i + 1]}\r\n`;
   if (engineKey !== null) text += `authorization: Bearer ${engineKey}\r\n`;
-  if (bodyBytes >= 0) text += `content-length: ${bodyBytes}\r\n`;
   const before = ctx.trusted(exchange.remoteAddress) ? allValues(head.headers, "x-forwarded-for") : null;
   const peer = plainAddress(exchange.remoteAddress);
-  text += `x-request-id: ${requestId}\r\n`;
   text += `x-forwarded-for: ${before === null ? peer : `${before}, ${peer}`}\r\n`;
   text += `x-forwarded-proto: ${exchange.encrypted ? "https" : "http"}\r\n`;
   if (head.host !== null) text += `x-forwarded-host: ${head.host}\r\n`;
   const via = allValues(head.headers, "via");
-  return `${text}via: ${via === null ? "" : `${via}, `}1.${head.minor} lmstack\r\n\r\n`;
+  return `${text}via: ${via === null ? "" : `${via}, `}1.${head.minor} lmstack\r\n`;
+}
+
+/**
+ * What ends the head.
+ * @param bodyBytes -1 = the request has no body
+ */
+export function forwardEnd(requestId: string, bodyBytes: number): string {
+  return `${bodyBytes < 0 ? "" : `content-length: ${bodyBytes}\r\n`}x-request-id: ${requestId}\r\n\r\n`;
 }
 
 /** All lines of a list field as one: what the nearest proxy added may stand on a line of its own. Null = there is none. */
@@ -55,11 +61,4 @@ function allValues(list: HeaderList, name: string): string | null {
 /** IPv4 addresses without the IPv6 prefix that dual-stack sockets show. */
 export function plainAddress(address: string): string {
   return address.startsWith("::ffff:") ? address.slice(7) : address;
-}
-
-const visible = /^[\x21-\x7e]{1,128}$/;
-
-/** The client's request id where it is sane, else null. */
-export function saneRequestId(value: string | null): string | null {
-  return value !== null && visible.test(value) ? value : null;
 }

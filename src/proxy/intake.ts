@@ -39,12 +39,7 @@ export class Intake {
     const form = row.modelIn === "form" && !/^application\/json\b/i.test(contentType ?? "");
     this.#boundary = form ? formBoundary(contentType) : null;
     if (form || row.modelIn === "response") this.#scanner = null;
-    else {
-      const wanted = new Set(["model", "stream"]);
-      if (sessionField !== null) wanted.add(sessionField);
-      if (row.api === "responses") wanted.add("previous_response_id");
-      this.#scanner = new JsonFieldScanner(wanted);
-    }
+    else this.#scanner = new JsonFieldScanner(wantedFields(row.api === "responses", sessionField));
   }
 
   /** @throws LmstackError `invalid_json` */
@@ -100,12 +95,31 @@ export class Intake {
     if (range === undefined) return undefined;
     if (range.end - range.start > 64 * 1024) return undefined;
     const text = this.body.slice(range.start, range.end).toString("utf8");
+    // the usual values need no parser
+    if (text === "true") return true;
+    if (text === "false") return false;
+    if (text.startsWith('"') && plainText.test(text)) return text.slice(1, -1);
     try {
       return JSON.parse(text);
     } catch {
       throw new LmstackError("invalid_json", `The request body is not valid JSON: the value of "${name}" can't be read.`, name);
     }
   }
+}
+
+/** A string without escapes and control characters. */
+const plainText = /^"[^"\\\u0000-\u001f]*"$/;
+
+let wanted = { responses: new Set<string>(), others: new Set<string>(), sessionField: "" };
+
+/** The fields to look for; made once, as the name of the session's field hardly ever changes. */
+function wantedFields(responses: boolean, sessionField: string | null): ReadonlySet<string> {
+  const session = sessionField ?? "model";
+  if (wanted.sessionField !== session) {
+    const others = new Set(["model", "stream", session]);
+    wanted = { others, responses: new Set([...others, "previous_response_id"]), sessionField: session };
+  }
+  return responses ? wanted.responses : wanted.others;
 }
 
 /** What Python's validation takes for true. */

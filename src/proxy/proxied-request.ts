@@ -2,7 +2,6 @@
 // exactly one outcome. The one path for every proxied API, so that no endpoint can behave differently.
 // Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
 // retried once the first event has left.
-import { randomUUID } from "node:crypto";
 import { errorAnswer, errorFrame, retryAfterHeaders } from "../api/error-body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
@@ -14,13 +13,15 @@ import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome } from "../observe/catalogue.ts";
 import type { ModelMetrics } from "../observe/router-metrics.ts";
-import { answerFields, streamFields } from "./answer-head.ts";
+import { answerHead, ownHead } from "./answer-head.ts";
 import { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
 import type { AttemptFailure, HeldAnswer } from "./failure.ts";
-import { forwardFields, saneRequestId } from "./forward-head.ts";
+import { forwardEnd } from "./forward-head.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
+import { requestIdOf } from "./request-id.ts";
+import type { RequestPlan } from "./request-plan.ts";
 import { selectEndpoint, type Selection } from "./select.ts";
 
 const pingChunk = asChunk(Buffer.from(": ping\n\n"));
@@ -29,19 +30,18 @@ const noPieces: readonly Buffer[] = [];
 
 export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   readonly exchange: Exchange;
+  sweepSlot = -1;
   readonly #ctx: RouterContext;
+  readonly #plan: RequestPlan;
   readonly #row: RelayRow;
-  /** Path and query towards an engine. */
-  readonly #target: string;
-  /** The response id in the path; "" = none. */
-  readonly #parameter: string;
   readonly #requestId: string;
   #intake: Intake | null = null;
   #reserved = 0;
   #facts: RequestFacts | null = null;
   #model: string | null = null;
   #metrics: ModelMetrics | null = null;
-  #fields = "";
+  /** Fields of the head towards an engine. */
+  #headEnd = "";
   #pieces: readonly Buffer[] = noPieces;
   #session: string | null = null;
   #attempt: Attempt | null = null;
@@ -57,13 +57,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #answerStatus = 0;
   #ended = false;
 
-  constructor(ctx: RouterContext, exchange: Exchange, row: RelayRow, target: string, parameter: string) {
+  constructor(ctx: RouterContext, exchange: Exchange, plan: RequestPlan) {
     this.#ctx = ctx;
     this.exchange = exchange;
-    this.#row = row;
-    this.#target = target;
-    this.#parameter = parameter;
-    this.#requestId = saneRequestId(exchange.header("x-request-id")) ?? randomUUID();
+    this.#plan = plan;
+    this.#row = plan.row;
+    this.#requestId = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
   }
 
   start(): void {
@@ -71,10 +70,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const ctx = this.#ctx;
     exchange.onClientGone = this.#onClientGone;
     ctx.active.add(this);
-    ctx.sweeper.add(this);
     ctx.retryBudget.request(exchange.receivedAtMs);
     try {
-      this.#intake = new Intake(this.#row, exchange.header("content-type"), exchange.header("content-encoding"), ctx.routing.sessionKey);
+      this.#intake = new Intake(this.#row, this.#plan.contentType, this.#plan.contentEncoding, ctx.routing.sessionKey);
     } catch (error) {
       this.#fail(asLmstack(error));
       return;
@@ -121,11 +119,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const alias = this.#resolveModel(facts);
     this.#metrics = ctx.metrics.model(this.#model);
     this.#metrics.inFlight.value++;
-    this.#session = this.#sessionKey(facts);
+    this.#session = this.#plan.session ?? facts.sessionField;
     this.#pieces = this.#intake?.pieces(alias) ?? noPieces;
     const bytes = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
-    this.#fields = forwardFields(exchange, ctx, this.#requestId, hasBody ? bytes : -1);
+    this.#headEnd = this.#plan.fields + forwardEnd(this.#requestId, hasBody ? bytes : -1);
     this.#next(null);
   }
 
@@ -141,13 +139,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     }
     this.#model = model;
     return model === facts.model ? null : model;
-  }
-
-  #sessionKey(facts: RequestFacts): string | null {
-    const key = this.#ctx.routing.sessionKey;
-    const { exchange } = this;
-    if (key !== null) return exchange.header(key.toLowerCase()) ?? facts.sessionField;
-    return exchange.header("x-session-id") ?? exchange.header("x-user-id");
   }
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
@@ -172,7 +163,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   }
 
   #select(): Selection | null {
-    const wanted = this.#parameter !== "" ? this.#parameter : (this.#facts?.previousResponse ?? null);
+    const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
     if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
@@ -192,7 +183,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock);
     this.#attempt = attempt;
     const { method } = exchange.head;
-    attempt.send(`${method} ${endpoint.basePath}${this.#target} HTTP/1.1\r\n`, this.#fields, this.#pieces, method === "HEAD");
+    attempt.send(`${method} ${endpoint.basePath}${this.#plan.target} HTTP/1.1\r\n`, this.#headEnd, this.#pieces, method === "HEAD");
   }
 
   // --- what the relay reports
@@ -212,7 +203,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#releaseBody();
     exchange.onDrain = this.#onDrain;
     if (!this.#heartbeatSent) {
-      exchange.begin(head.status, head.reason, answerFields(head, this.#requestId, stream ? streamFields(head) : []), length);
+      exchange.begin(answerHead(head, this.#requestId, stream), length);
     }
   }
 
@@ -309,12 +300,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
     const fromStream = answer.head.mediaType === "text/event-stream";
     const status = fromStream ? errorStatus(answer.body) : answer.head.status;
-    const head: ResponseHead = { ...answer.head, status, headers: fromStream ? ["content-type", "application/json"] : answer.head.headers };
     const busy = failure.outcome === "busy";
+    const headers: HeaderList = fromStream ? ["content-type", "application/json"] : answer.head.headers;
     const extra = status < 500 && !busy ? [] : ["x-should-retry", String(busy)];
-    if (busy) extra.push(...delayBeside(head.headers, this.#ctx.random()));
+    if (busy) extra.push(...delayBeside(headers, this.#ctx.random()));
     const body = fromStream ? firstLine(answer.body) : answer.body;
-    this.exchange.begin(status, fromStream ? "" : head.reason, answerFields(head, this.#requestId, extra), body.length);
+    this.exchange.begin(ownHead(status, fromStream ? "" : answer.head.reason, headers, this.#requestId, extra), body.length);
     this.exchange.write(body);
     this.exchange.end();
     this.#countError(failure.error);
@@ -400,7 +391,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       this.#heartbeatSent = true;
       const { head } = attempt;
       if (head === null) return;
-      exchange.begin(200, "", answerFields(head, this.#requestId, streamFields(head)), null);
+      exchange.begin(answerHead(head, this.#requestId, true), null);
     }
     exchange.write(exchange.canChunk ? pingChunk : pingPlain);
     this.#lastSentMs = nowMs;
@@ -449,7 +440,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#status = status;
     const ctx = this.#ctx;
     ctx.active.delete(this);
-    ctx.sweeper.delete(this);
     this.#releaseBody();
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
@@ -485,8 +475,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #logRouting(endpoint: Endpoint): void {
     const { clock, log } = this.#ctx;
     if (!log.wantsRouting) return;
-    const processSeconds = (clock.nowMs() - this.exchange.receivedAtMs) / 1000;
-    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs() / 1000, processSeconds);
+    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs(), clock.nowMs() - this.exchange.receivedAtMs);
   }
 }
 

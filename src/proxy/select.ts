@@ -1,7 +1,7 @@
 // From the endpoints that serve a model to the one that gets the request: leaves out what may not be used and hands the rest
 // to the policy.
 import type { Endpoint } from "../fleet/endpoint.ts";
-import type { Candidate, ChoiceReason } from "../routing/policy.ts";
+import type { ChoiceReason } from "../routing/policy.ts";
 import type { RouterContext } from "./context.ts";
 
 export interface Selection {
@@ -14,22 +14,26 @@ export function selectEndpoint(ctx: RouterContext, model: string, session: strin
   const serving = ctx.registry.serving(model);
   if (serving === undefined) return null;
   const now = ctx.clock.nowMs();
-  const usable = usableEndpoints(serving, tried, now);
+  const usable = tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now);
   const first = usable[0];
   if (first === undefined) return null;
   if (usable.length === 1) return { endpoint: first, reason: "only_candidate" };
-  const candidates: Candidate[] = usable.map((endpoint) => ({
-    id: endpoint.id,
-    queued: endpoint.queued,
-    running: endpoint.running,
-    weight: endpoint.breaker.weight(now),
-  }));
-  const choice = ctx.routing.choose({ model, sessionKey: session }, candidates, ctx.random);
+  const choice = ctx.routing.choose({ model, sessionKey: session }, usable, ctx.random);
   return { endpoint: usable[choice.index] ?? first, reason: choice.reason };
+}
+
+/** Nothing speaks against any of them, which is nearly always so: then nothing needs to be sorted out. */
+function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
+  for (const endpoint of endpoints) {
+    if (!endpoint.known || !endpoint.breaker.steady || endpoint.busyUntilMs > nowMs) return false;
+    endpoint.weight = 1;
+  }
+  return true;
 }
 
 function usableEndpoints(serving: readonly Endpoint[], tried: readonly Endpoint[], nowMs: number): Endpoint[] {
   const known = serving.filter((endpoint) => endpoint.known && !tried.includes(endpoint));
+  for (const endpoint of known) endpoint.weight = endpoint.breaker.weight(nowMs);
   const admitted = known.filter((endpoint) => endpoint.breaker.admits(nowMs));
   const ejected = serving.filter((endpoint) => endpoint.known && endpoint.breaker.state(nowMs) === "ejected").length;
   // Panic: with more than half of them out it is rather the checks or the network that is wrong, and the few that are left

@@ -9,6 +9,7 @@ import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynam
 import { UsageError } from "../errors/usage-error.ts";
 import { HealthMonitor } from "../fleet/health.ts";
 import { Registry } from "../fleet/registry.ts";
+import type { EnginePool } from "../http/engine-pool.ts";
 import { HttpServer } from "../http/server.ts";
 import { Sweeper } from "../http/sweeper.ts";
 import { RouterLog } from "../observe/log.ts";
@@ -18,6 +19,7 @@ import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { OwnAnswers } from "./own-answers.ts";
+import type { ProxiedRequest } from "./proxied-request.ts";
 import { ResponseAffinity } from "./response-affinity.ts";
 import { RetryBudget } from "./retry-budget.ts";
 
@@ -59,7 +61,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   const { clock, random } = deps;
   const log = deps.log ?? new RouterLog(config.log);
   const metrics = new RouterMetrics();
-  const poolSweeper = new Sweeper(clock, poolSweepMs);
+  const poolSweeper = new Sweeper<EnginePool>(clock, poolSweepMs);
   const engineTls = {
     ca: config.engineTls.caFile === null ? null : readFileSync(config.engineTls.caFile, "utf8"),
     rejectUnauthorized: !config.engineTls.insecureSkipVerify,
@@ -89,8 +91,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     log,
     retryBudget: new RetryBudget(),
     responses: new ResponseAffinity(),
-    sweeper: new Sweeper(clock, deadlineSweepMs),
-    active: new Set(),
+    active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: { name: config.dynamic.policy, choose: createPolicy(config.dynamic.policy), sessionKey: config.dynamic.sessionKey },
     bufferedBytes: 0,
     trusted: trustedProxies(config.trustedProxies),

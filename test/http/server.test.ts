@@ -6,7 +6,7 @@ import tls from "node:tls";
 import { errorAnswer } from "../../src/api/error-body.ts";
 import { ManualClock } from "../../src/clock.ts";
 import type { LmstackError } from "../../src/errors/catalogue.ts";
-import type { Exchange } from "../../src/http/exchange.ts";
+import { renderHead, type Exchange } from "../../src/http/exchange.ts";
 import { HttpServer, type ServerTls } from "../../src/http/server.ts";
 import { RawClient } from "../helpers/http-client.ts";
 import { turns, until } from "../helpers/until.ts";
@@ -94,7 +94,7 @@ function codeOf(response: { json(): unknown }): string {
 
 /** An answer in chunks that goes on. */
 function begin(exchange: Exchange): void {
-  exchange.begin(200, "", [], null);
+  exchange.begin(renderHead(200, "", []), null);
 }
 
 /** Moves time in steps that a sweeper would take, letting the loop turn between them. */

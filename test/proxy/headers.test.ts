@@ -147,7 +147,7 @@ test("A4: an id that is too long, or has characters beyond visible ASCII, is rep
   for (const id of ["x".repeat(129), "two words", "caf\u00e9", ""]) {
     const response = await post(router.port, "/v1/chat/completions", body, [`x-request-id: ${id}`]);
     const given = response.header("x-request-id") ?? "";
-    assert.match(given, /^[0-9a-f-]{36}$/);
+    assert.match(given, /^[0-9a-f]{32}$/);
     assert.deepEqual(
       engine.requests.at(-1)?.headers.filter(([name]) => name === "x-request-id"),
       [["x-request-id", given]],
