@@ -115,9 +115,9 @@ export class RawEngine {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
-  /** Sockets that are open. */
+  /** Connections with requests on them that the router has not left. */
   get open(): number {
-    return this.#sockets.size;
+    return this.connections.filter((connection) => !connection.gone).length;
   }
 
   #accept(socket: net.Socket): void {

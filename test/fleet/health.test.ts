@@ -1,0 +1,256 @@
+// Rows E1, E2, E3, E5 and G3 through a router: traffic only to endpoints that were checked, one probe to those that failed,
+// and none of them takes the others down.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ManualClock } from "../../src/clock.ts";
+import type { EndpointSpec } from "../../src/config/types.ts";
+import { startEngine } from "../../src/engine/serve.ts";
+import { RawClient, get, post, rawRequest } from "../helpers/http-client.ts";
+import {
+  chunk,
+  done,
+  event,
+  jsonAnswer,
+  lastChunk,
+  startRawEngine,
+  streamHead,
+  type RawEngine,
+} from "../helpers/raw-engine.ts";
+import { startTestRouter, type TestRouter } from "../helpers/router.ts";
+import { turns, until } from "../helpers/until.ts";
+
+const body = '{"model":"test-model","messages":[]}';
+const ask = async (router: TestRouter): Promise<number> =>
+  (await post(router.port, "/v1/chat/completions", body)).status;
+const specs = (...engines: readonly RawEngine[]): EndpointSpec[] =>
+  engines.map(({ url }) => ({ url, models: null, label: null, modelType: null }));
+
+test("E1: an endpoint gets no traffic before its first good check, though its model is configured", async (t) => {
+  const engine = await startRawEngine(t);
+  engine.answersChecks = false;
+  const router = await startTestRouter(t, ["--static-backends", engine.url, "--static-models", "test-model"], {
+    early: true,
+  });
+  assert.equal(await ask(router), 503);
+  assert.equal(engine.requests.length, 0);
+  for (const check of engine.checks) check.connection.socket.end(jsonAnswer({ ok: true }));
+  engine.answersChecks = true;
+  await until(() => router.context.registry.list()[0]?.known === true, "the endpoint is known");
+  assert.equal(await ask(router), 200);
+});
+
+test("E1: an endpoint whose models are not known gets no traffic, and its model is unknown until then", async (t) => {
+  const engine = await startRawEngine(t, { models: [] });
+  const router = await startTestRouter(t, ["--static-backends", engine.url], { early: true });
+  await until(() => engine.checks.length >= 2, "the models were asked for");
+  await turns(5);
+  assert.equal(await ask(router), 404);
+  assert.equal(engine.requests.length, 0);
+  const state = (await get(router.port, "/engines")).json() as { state: string; problem?: string }[];
+  assert.equal(state[0]?.state, "starting");
+  assert.match(state[0]?.problem ?? "", /names no model/);
+});
+
+for (const health of [500, 503, 404]) {
+  test(`E1: /health ${health} keeps an endpoint out, and says so`, async (t) => {
+    const engine = await startRawEngine(t);
+    engine.health = health;
+    const router = await startTestRouter(t, ["--static-backends", engine.url, "--static-models", "test-model"], {
+      early: true,
+    });
+    await until(
+      () => router.context.registry.list()[0]?.lastProblem === `/health answered ${health}`,
+      "the check has failed",
+    );
+    assert.equal(await ask(router), 503);
+    assert.equal(engine.requests.length, 0);
+  });
+}
+
+test("E1: models are the union over engines, each request reaches one that serves its model", async (t) => {
+  const one = await startRawEngine(t, { models: ["a", "both"] });
+  const two = await startRawEngine(t, { models: ["b", "both"] });
+  const router = await startTestRouter(t, ["--static-backends", `${one.url},${two.url}`]);
+  const list = (await get(router.port, "/v1/models")).json() as { data: { id: string }[] };
+  assert.deepEqual(list.data.map(({ id }) => id).sort(), ["a", "b", "both"]);
+  for (let i = 0; i < 6; i++) {
+    await post(router.port, "/v1/completions", '{"model":"a"}');
+    await post(router.port, "/v1/completions", '{"model":"b"}');
+  }
+  assert.ok(one.requests.length === 6 && one.requests.every((request) => request.body.toString().includes('"a"')));
+  assert.ok(two.requests.length === 6 && two.requests.every((request) => request.body.toString().includes('"b"')));
+});
+
+test("E2: an endpoint that fails is taken out, tried by exactly one request, and comes back slowly", async (t) => {
+  const clock = new ManualClock();
+  const engines = await Promise.all(Array.from({ length: 4 }, () => startRawEngine(t)));
+  const [bad] = engines;
+  assert.ok(bad);
+  const router = await startTestRouter(
+    t,
+    ["--static-backends", engines.map((engine) => engine.url).join(","), "--routing-logic", "roundrobin"],
+    { clock },
+  );
+  const endpoint = router.context.registry.list()[0];
+  assert.ok(endpoint);
+  bad.handler = (request) => request.connection.reset();
+  for (let i = 0; i < 40 && endpoint.breaker.ejected === 0; i++) assert.equal(await ask(router), 200);
+  assert.equal(endpoint.breaker.ejected, 1);
+  await turns(10);
+  const before = bad.requests.length;
+  for (let i = 0; i < 20; i++) assert.equal(await ask(router), 200);
+  assert.equal(bad.requests.length, before, "an ejected endpoint got traffic");
+  assert.match(
+    (await get(router.port, "/metrics")).text,
+    new RegExp(`lmstack_endpoint_ejections_total\\{endpoint="127.0.0.1:${bad.port}"\\} 1`),
+  );
+  // the probe is held open: while it runs nobody else is sent there
+  let answer = (): void => undefined;
+  bad.handler = (request) => (answer = () => request.connection.write(jsonAnswer({ probed: true })));
+  clock.advance(600);
+  const asked = Array.from({ length: 20 }, () => ask(router));
+  await until(() => bad.requests.length === before + 1, "the probe is sent");
+  await turns(20);
+  assert.equal(bad.requests.length, before + 1, "more than one probe");
+  answer();
+  assert.deepEqual(new Set(await Promise.all(asked)), new Set([200]));
+  assert.equal(endpoint.breaker.state(clock.nowMs()), "slow_start");
+  bad.handler = (request) => request.connection.write(jsonAnswer({ ok: true }));
+  clock.advance(6000);
+  await turns(20);
+  assert.equal(endpoint.breaker.state(clock.nowMs()), "ready");
+});
+
+test("E2: an engine that nobody listens for any more is out after one check, and back after one", async (t) => {
+  const clock = new ManualClock();
+  const [one, two, three] = await Promise.all([startRawEngine(t), startRawEngine(t), startRawEngine(t)]);
+  assert.ok(one !== undefined && two !== undefined && three !== undefined);
+  const router = await startTestRouter(t, ["--static-backends", `${one.url},${two.url},${three.url}`], {
+    clock,
+    random: () => 0.999,
+  });
+  const endpoint = router.context.registry.list()[0];
+  assert.ok(endpoint);
+  one.kill();
+  assert.equal(await ask(router), 200);
+  await until(() => endpoint.state(clock.nowMs()) === "ejected", "a check has followed the failure at once");
+  for (let i = 0; i < 10; i++) assert.equal(await ask(router), 200);
+  assert.equal(router.metric(`lmstack_attempts_total{endpoint="127.0.0.1:${one.port}",outcome="unreachable"}`), 1);
+  await one.listen(one.port);
+  for (let i = 0; i < 5 && endpoint.lastProblem !== null; i++) {
+    clock.advance(2500);
+    await turns(30);
+  }
+  await until(() => endpoint.lastProblem === null, "a check has passed");
+  assert.equal(await ask(router), 200);
+  assert.ok(one.requests.length > 0, "the probe");
+});
+
+test("E3: with more than half of the endpoints out, ejection is ignored rather than everything refused", async (t) => {
+  const engines = await Promise.all(Array.from({ length: 3 }, () => startRawEngine(t)));
+  const router = await startTestRouter(
+    t,
+    ["--static-backends", engines.map((engine) => engine.url).join(","), "--retries", "0"],
+    { clock: new ManualClock() },
+  );
+  for (const endpoint of router.context.registry.list()) for (let i = 0; i < 5; i++) endpoint.breaker.failure(0);
+  for (let i = 0; i < 30; i++) assert.equal(await ask(router), 200);
+  assert.equal(engines.filter((engine) => engine.requests.length > 0).length, 3);
+});
+
+test("E5: a hung engine among four costs nobody else anything: all others answer, and its clients get their code in time", async (t) => {
+  const clock = new ManualClock();
+  const engines = await Promise.all(Array.from({ length: 4 }, () => startRawEngine(t)));
+  const [hung] = engines;
+  assert.ok(hung);
+  hung.handler = () => undefined;
+  const streaming = '{"model":"test-model","messages":[],"stream":true}';
+  for (const engine of engines.slice(1)) {
+    engine.handler = (request) =>
+      request.connection.write(
+        Buffer.concat([Buffer.from(streamHead()), chunk(event("a") + done), Buffer.from(lastChunk)]),
+      );
+  }
+  const urls = engines.map((engine) => engine.url).join(",");
+  const router = await startTestRouter(t, ["--static-backends", urls, "--first-event-timeout-seconds", "2"], { clock });
+  const asked = Array.from({ length: 100 }, () => post(router.port, "/v1/chat/completions", streaming));
+  await until(
+    () => router.context.active.size === hung.requests.length && hung.requests.length > 0,
+    "only the hung ones wait",
+  );
+  assert.equal((await get(router.port, "/health")).status, 200);
+  clock.advance(2200);
+  const responses = await Promise.all(asked);
+  // not one is lost: what hung is tried elsewhere
+  assert.ok(responses.every((response) => response.text === event("a") + done));
+  await router.idle();
+});
+
+test("E5: an engine whose health answers and whose inference does not is taken out by its requests", async (t) => {
+  const half = await startEngine({
+    models: ["test-model"],
+    preset: "fast",
+    faults: [{ fault: "error_status", status: 500 }],
+  });
+  const whole = await startEngine({ models: ["test-model"], preset: "fast" });
+  t.after(() => Promise.all([half.close(), whole.close()]));
+  const clock = new ManualClock();
+  const router = await startTestRouter(
+    t,
+    ["--static-backends", `${half.url},${whole.url}`, "--routing-logic", "roundrobin"],
+    { clock },
+  );
+  for (let i = 0; i < 20; i++) {
+    const response = await post(router.port, "/v1/completions", '{"model":"test-model","prompt":"x","max_tokens":2}');
+    assert.equal(response.status, 200);
+  }
+  assert.equal(half.state().requests, 0, "a request that fails by the fault is not counted as generating");
+  assert.equal(router.context.registry.list()[0]?.breaker.ejected, 1);
+  assert.equal(router.metric(`lmstack_attempts_total{endpoint="127.0.0.1:${half.port}",outcome="server_error"}`), 5);
+});
+
+test("G3: an endpoint that discovery no longer lists finishes its streams and gets nothing new", async (t) => {
+  const one = await startRawEngine(t);
+  const two = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", one.url]);
+  one.handler = (request) => request.connection.write(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))]));
+  const client = await RawClient.connect(router.port);
+  client.write(rawRequest("POST", "/v1/chat/completions", body));
+  await client.sees("one");
+  router.running.apply({ ...router.context.config.dynamic, endpoints: specs(two) }, "next");
+  await until(() => router.context.registry.list()[0]?.known === true, "the new endpoint is known");
+  for (let i = 0; i < 5; i++) assert.equal(await ask(router), 200);
+  assert.equal(one.requests.length, 1);
+  assert.equal(two.requests.length, 5);
+  const states = (await get(router.port, "/engines")).json() as { engine_id: string; state: string }[];
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ["ready", "draining"],
+  );
+  one.connections[0]?.write(Buffer.concat([chunk(event("two") + done), Buffer.from(lastChunk)]));
+  assert.equal((await client.response()).text, event("one") + event("two") + done);
+  await until(() => router.context.registry.list().length === 1, "the drained endpoint is forgotten");
+  await until(() => one.open === 0, "no connection to it is left");
+  client.close();
+});
+
+test("G3: an endpoint that comes back while it drains is a new one beside the old", async (t) => {
+  const one = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", one.url]);
+  one.script((request) => request.connection.write(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))])));
+  const client = await RawClient.connect(router.port);
+  client.write(rawRequest("POST", "/v1/chat/completions", body));
+  await client.sees("one");
+  router.running.apply({ ...router.context.config.dynamic, endpoints: [] }, "none");
+  router.running.apply({ ...router.context.config.dynamic, endpoints: specs(one) }, "back");
+  await until(() => router.context.registry.list()[0]?.known === true, "it is known again");
+  assert.equal(await ask(router), 200);
+  assert.match(
+    (await get(router.port, "/metrics")).text,
+    new RegExp(`lmstack_endpoint_in_flight\\{endpoint="127.0.0.1:${one.port}",phase="running"\\} 1`),
+  );
+  one.connections[0]?.write(Buffer.concat([chunk(done), Buffer.from(lastChunk)]));
+  assert.ok((await client.response()).complete);
+  await router.idle();
+  client.close();
+});
