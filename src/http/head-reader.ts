@@ -1,5 +1,6 @@
-// Collects a head up to its empty line, however the bytes are cut, within a limit. The hot path (a head whole in one read)
-// copies nothing. It decides nothing about what the head says, except that a bare LF can't wait for an end that never comes.
+// Collects a head up to its empty line, however the bytes are cut, within a limit. The hot path (a head whole in one
+// read) copies nothing. It decides nothing about what the head says, except that a bare LF can't wait for an end that
+// never comes.
 import { LmstackError } from "../errors/catalogue.ts";
 import { ByteAccumulator } from "./bytes.ts";
 import { malformed } from "./head.ts";

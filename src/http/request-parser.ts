@@ -1,5 +1,5 @@
-// Requests from bytes, one after the other, split anywhere. Pure: no socket, no time. It stops after each message, so that
-// a pipelined request waits until the one before it is answered.
+// Requests from bytes, one after the other, split anywhere. Pure: no socket, no time. It stops after each message, so
+// that a pipelined request waits until the one before it is answered.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { isTokenCode } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
@@ -57,7 +57,8 @@ export function parseRequestHead(text: string): RequestHead {
   const minor = version === "HTTP/1.1" ? 1 : 0;
   for (let i = space + 1; i < second; i++) {
     const code = line.charCodeAt(i);
-    if (code <= 0x20 || code >= 0x7f || code === 0x23) throw malformed("the target has a character that must be escaped");
+    if (code <= 0x20 || code >= 0x7f || code === 0x23)
+      throw malformed("the target has a character that must be escaped");
   }
   const fields = parseFields(text, lineEnd < 0 ? text.length : lineEnd + 2);
   const authority = { host: fields.host };
@@ -68,7 +69,10 @@ export function parseRequestHead(text: string): RequestHead {
   let expectContinue = false;
   if (fields.expect !== null && minor === 1) {
     if (fields.expect.toLowerCase() !== "100-continue") {
-      throw new LmstackError("expectation_failed", `Expect: ${quote(fields.expect)} can't be met; only 100-continue can.`);
+      throw new LmstackError(
+        "expectation_failed",
+        `Expect: ${quote(fields.expect)} can't be met; only 100-continue can.`,
+      );
     }
     expectContinue = true;
   }
@@ -102,11 +106,12 @@ function originForm(method: string, target: string, authority: { host: string | 
   return rest.startsWith("/") ? rest : `/${rest}`;
 }
 
-// RFC 3986 section 3.2.2 without the comma, which would make it a list: so no user information, path, query or white space
-const host = /^[A-Za-z0-9\-._~%!$&'()*+;=:[\]]*$/;
+// RFC 3986 section 3.2.2 without the comma, which would make it a list: so no user information, path, query or white
+// space
+const hostPattern = /^[A-Za-z0-9\-._~%!$&'()*+;=:[\]]*$/;
 
 function isHost(value: string): boolean {
-  return host.test(value);
+  return hostPattern.test(value);
 }
 
 const inHead = 0;
@@ -199,6 +204,7 @@ export class RequestParser implements ChunkSink {
   #recognise(buf: Buffer, start: number, end: number): RequestHead | null {
     const template = this.#template;
     if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    if (template.next - start > this.#maxHeadBytes + 4) return null;
     this.#next = template.next;
     const { method, target, minor, host, keepAlive, connection, expectContinue, shape, contentLength } = template.head;
     return {

@@ -151,6 +151,7 @@ export class ResponseParser implements ChunkSink {
   #recognise(buf: Buffer, start: number, end: number): ResponseHead | null {
     const template = this.#template;
     if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    if (template.next - start > this.#maxHeadBytes + 4) return null;
     this.#next = template.next;
     const { status, reason, connection, chunked, keepAlive, mediaType, shape, contentLength } = template.head;
     return {

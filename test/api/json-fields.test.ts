@@ -51,8 +51,8 @@ function written(text: string): fc.Arbitrary<string> {
 }
 
 /**
- * No key with a backslash in it: V8 13.6 (Node 24) is no oracle there. Once it has parsed an object with the key `\\`, it
- * reads the key of `{"\\u0061":1}` as `\\`, in any later object of the process. Such keys have a test of their own.
+ * No key with a backslash in it: V8 13.6 (Node 24) is no oracle there. Once it has parsed an object with the key `\\`,
+ * it reads the key of `{"\\u0061":1}` as `\\`, in any later object of the process. Such keys have a test of their own.
  */
 function isJudged(text: string): boolean {
   return !text.includes("\\");

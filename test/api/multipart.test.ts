@@ -1,4 +1,5 @@
-// Fields of forms: the last part with a name is found, and nothing inside another part or its file's name is taken for one.
+// Fields of forms: the last part with a name is found, and nothing inside another part or its file's name is taken for
+// one.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -113,8 +114,8 @@ test("names are read with quotes, without, in any order and any case of the fiel
   }
 });
 
-// A line that only begins with the boundary was taken for one: vLLM's parser goes on reading data there, so the router could
-// find another model than the engine.
+// A line that only begins with the boundary was taken for one: vLLM's parser goes on reading data there, so the router
+// could find another model than the engine.
 test("a boundary that is followed by anything but the end of its line is refused", () => {
   const field = 'Content-Disposition: form-data; name="model"\r\n\r\n';
   for (const text of [

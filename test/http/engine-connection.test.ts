@@ -1,5 +1,5 @@
-// Connections to an engine and their pool, against engines made of bytes: when a connection is used again, what counts as
-// an answer, what is reported of those that fail, and that no byte is lost or changed under back-pressure.
+// Connections to an engine and their pool, against engines made of bytes: when a connection is used again, what counts
+// as an answer, what is reported of those that fail, and that no byte is lost or changed under back-pressure.
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test, type TestContext } from "node:test";

@@ -43,7 +43,8 @@ test("an option with a no-break space before it names no field", () => {
   assert.deepEqual(endToEnd(["x", "1"], "a,\t x ", none), []);
 });
 
-// The options were split anew for each field: a head of 64 KiB, half options and half fields, held the router for seconds.
+// The options were split anew for each field: a head of 64 KiB, half options and half fields, held the router for
+// seconds.
 test("a Connection with thousands of options and thousands of fields is walked once", () => {
   const list = Array.from({ length: 20_000 }, (_, i) => (i % 2 === 0 ? `f${i % 64}` : ""));
   const connection = Array.from({ length: 20_000 }, (_, i) => `o${i}`).join(",");

@@ -1,5 +1,5 @@
-// An engine that writes down every byte: it answers checks, and to anything else a small JSON as soon as llhttp, not our
-// parser, says that a request is whole. What it recorded is judged by llhttp, too.
+// An engine that writes down every byte: it answers checks, and to anything else a small JSON as soon as llhttp, not
+// our parser, says that a request is whole. What it recorded is judged by llhttp, too.
 import net from "node:net";
 import { Judge, judgeRequests, type JudgedMessage } from "./fuzz/llhttp.ts";
 

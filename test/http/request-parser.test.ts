@@ -108,13 +108,31 @@ test("a head at its limit is accepted and one byte more is 431, however it is cu
   }
 });
 
+// A head that was recognised by the one before it was not measured: it could pass the limit by what its request id was
+// longer.
+test("the limit holds for a head like the ones before it, too", () => {
+  const head = (id: number): string => `GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: ${"x".repeat(id)}\r\n\r\n`;
+  const before = head(1) + head(2);
+  for (const [id, code] of [
+    [139, null],
+    [140, "head_too_large"],
+  ] as const) {
+    const last = bytesOf(head(id));
+    assert.equal(last.length - 4, code === null ? 178 : 179);
+    for (const pieces of [[last], ...everySplit(last)]) {
+      assert.equal(traceRequests([bytesOf(before), ...pieces], 178).error?.code ?? null, code);
+    }
+  }
+});
+
 test("a head without an end is refused at the limit, not kept", () => {
   const endless = bytesOf(`GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(1000)}`);
   for (const pieces of [[endless], crumbs(endless)])
     assert.equal(traceRequests(pieces, 200).error?.code, "head_too_large");
 });
 
-// A head that came byte by byte was searched for bare LFs from its start at each byte: 64 KiB of short lines cost minutes.
+// A head that came byte by byte was searched for bare LFs from its start at each byte: 64 KiB of short lines cost
+// minutes.
 test("a head that comes in crumbs is searched once", () => {
   const lines = "a:\r\n".repeat(16_000);
   const pieces = crumbs(bytesOf(`GET / HTTP/1.1\r\nHost: a\r\n${lines}\r\n`));

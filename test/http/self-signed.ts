@@ -1,5 +1,5 @@
-// A certificate made on the spot, so that no test depends on a tool or on a file that expires. DER by hand (X.690, RFC 5280):
-// version 3, ECDSA P-256 with SHA-256, names `localhost` and 127.0.0.1.
+// A certificate made on the spot, so that no test depends on a tool or on a file that expires. DER by hand (X.690, RFC
+// 5280): version 3, ECDSA P-256 with SHA-256, names `localhost` and 127.0.0.1.
 import { generateKeyPairSync, sign } from "node:crypto";
 
 export interface SelfSigned {

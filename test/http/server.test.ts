@@ -1,5 +1,5 @@
-// The listening side on real sockets, with a handler that echoes and a clock that moves by hand: order, framing, limits,
-// slow clients, and the ways in which a client can leave.
+// The listening side on real sockets, with a handler that echoes and a clock that moves by hand: order, framing,
+// limits, slow clients, and the ways in which a client can leave.
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import tls from "node:tls";

@@ -1,5 +1,6 @@
-// Requests that two readers could take for different ones: the classes of attack that are known by name, and the oddities
-// that each of them starts from. Strings are latin1. What a case expects is what RFC 9112 allows and our strictness leaves.
+// Requests that two readers could take for different ones: the classes of attack that are known by name, and the
+// oddities that each of them starts from. Strings are latin1. What a case expects is what RFC 9112 allows and our
+// strictness leaves.
 
 export interface EngineRequest {
   readonly method: string;

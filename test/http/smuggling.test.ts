@@ -1,5 +1,6 @@
-// The corpus of request smuggling through a real router on real sockets, before an engine that writes down every byte: what
-// is ambiguous is refused and nothing of it gets through; what is accepted gets through as exactly the requests it is.
+// The corpus of request smuggling through a real router on real sockets, before an engine that writes down every byte:
+// what is ambiguous is refused and nothing of it gets through; what is accepted gets through as exactly the requests it
+// is.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { loadRouterConfig } from "../../src/config/parse-command.ts";
@@ -81,8 +82,8 @@ for (const attack of smugglingCases) {
 }
 
 /**
- * Sends one more request: on the same connection where it must be fit for it, which shows that client and router agree on
- * where the messages end, else on a new one. When its answer is here, whatever the case had sent has been acted on.
+ * Sends one more request: on the same connection where it must be fit for it, which shows that client and router agree
+ * on where the messages end, else on a new one. When its answer is here, whatever the case had sent has been acted on.
  */
 async function endConnection(client: RawClient, attack: SmugglingCase): Promise<RawClient> {
   const received = client.received.length;

@@ -1,5 +1,5 @@
-// The scanner of event streams: the same frames however the bytes are cut, none lost, and the same events as a parser that
-// is made for reading them.
+// The scanner of event streams: the same frames however the bytes are cut, none lost, and the same events as a parser
+// that is made for reading them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createParser } from "eventsource-parser";

@@ -1,6 +1,6 @@
-// What the parsers report for some bytes, as plain values that can be compared. Every piece is fed in the middle of a larger
-// buffer whose surroundings would matter if they were read, and is wiped afterwards: a parser that looks beyond its range, or
-// keeps a reference where it must copy, gives another trace.
+// What the parsers report for some bytes, as plain values that can be compared. Every piece is fed in the middle of a
+// larger buffer whose surroundings would matter if they were read, and is wiped afterwards: a parser that looks beyond
+// its range, or keeps a reference where it must copy, gives another trace.
 import { LmstackError } from "../../src/errors/catalogue.ts";
 import { ChunkedDecoder } from "../../src/http/chunked-decoder.ts";
 import { RequestParser, type RequestHead } from "../../src/http/request-parser.ts";
@@ -102,8 +102,8 @@ export interface ResponseTrace {
 }
 
 /**
- * One answer of an engine. `closed`: the connection ends after the bytes; `before`: an answer that came twice before on the
- * same connection, since a parser may read what it knows in another way.
+ * One answer of an engine. `closed`: the connection ends after the bytes; `before`: an answer that came twice before on
+ * the same connection, since a parser may read what it knows in another way.
  */
 export function traceResponse(
   pieces: readonly Buffer[],

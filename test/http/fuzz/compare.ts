@@ -1,5 +1,5 @@
-// The law of the differential tests: whatever we accept, llhttp accepts with the same meaning. Where we refuse, nothing is
-// compared: being stricter is the point. What deviates on purpose is in `allowed`, with its reason.
+// The law of the differential tests: whatever we accept, llhttp accepts with the same meaning. Where we refuse, nothing
+// is compared: being stricter is the point. What deviates on purpose is in `allowed`, with its reason.
 import type { ResponseHead } from "../../../src/http/response-parser.ts";
 import { traceRequests, traceResponse } from "../traces.ts";
 import { Judge, methodNumber, type JudgedMessage } from "./llhttp.ts";

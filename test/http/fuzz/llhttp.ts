@@ -1,5 +1,6 @@
-// Node's own parser as the judge. `node:_http_common` is not documented, but it is the very parser that `node:http` uses, in
-// process and without sockets; if it ever goes away, the differential tests must move to a real `node:http` server.
+// Node's own parser as the judge. `node:_http_common` is not documented, but it is the very parser that `node:http`
+// uses, in process and without sockets; if it ever goes away, the differential tests must move to a real `node:http`
+// server.
 import { createRequire } from "node:module";
 
 type Callback = (...args: never[]) => number | void;

@@ -1,5 +1,5 @@
-// Turns one message into another that is nearly one: line by line, token by token and byte by byte, so that a good part of
-// what comes out is still accepted and the rest is wrong in one place only.
+// Turns one message into another that is nearly one: line by line, token by token and byte by byte, so that a good part
+// of what comes out is still accepted and the rest is wrong in one place only.
 import type { Random } from "./random.ts";
 
 /** Bytes on which parsers disagree. */

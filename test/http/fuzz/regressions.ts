@@ -1,5 +1,5 @@
-// Messages on which the differential fuzz once found our parsers and llhttp apart, kept for ever: they run first in every
-// run. Each tells what was wrong. Strings are latin1. Some are refused now, which is an agreement, too.
+// Messages on which the differential fuzz once found our parsers and llhttp apart, kept for ever: they run first in
+// every run. Each tells what was wrong. Strings are latin1. Some are refused now, which is an agreement, too.
 
 export interface Regression {
   readonly story: string;

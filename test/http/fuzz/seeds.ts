@@ -1,5 +1,5 @@
-// Where fuzzing starts: well-formed messages of each shape that a client or an engine sends, and the ones next to a rule.
-// Strings are latin1. Messages that once told our reading apart from llhttp's are in `regressions.ts`.
+// Where fuzzing starts: well-formed messages of each shape that a client or an engine sends, and the ones next to a
+// rule. Strings are latin1. Messages that once told our reading apart from llhttp's are in `regressions.ts`.
 
 function post(fields: string, body: string): string {
   return `POST /v1/chat/completions HTTP/1.1\r\nHost: router:8001\r\n${fields}\r\n${body}`;
@@ -36,6 +36,8 @@ export const requestSeeds: readonly [string, ...string[]] = [
   post("Connection: close\r\nContent-Length: 5\r\n", "hello"),
   post("Connection: keep-alive, x-hop\r\nX-Hop: 1\r\nContent-Length: 5\r\n", "hello"),
   post("X-Tab:\ta\t\r\nX-Obs: \xe9\xff\r\nX-Comma: a, b,,c\r\nContent-Length: 1\r\n", "x"),
+  post(`X-Request-Id: 5c1f0e6a-9d3b\r\nContent-Length: ${json.length}\r\nConnection: keep-alive\r\n`, json),
+  post(`X-Request-Id: 1\r\nx-request-id:2\r\nContent-Length:5\r\nExpect: 100-continue\r\n`, "hello"),
   post("Upgrade: websocket\r\nContent-Length: 2\r\n", "{}"),
   "POST /v1/completions HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}",
   "POST /v1/completions HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}",
@@ -62,6 +64,7 @@ export const responseSeeds: readonly [string, ...string[]] = [
   ok("connection: close\r\n", "until the end"),
   ok("connection: close\r\ncontent-length: 3\r\n", "abc"),
   ok("content-length: 0\r\n", ""),
+  ok(`content-length: ${json.length}\r\nx-request-id: 5c1f0e6a\r\nx-request-id: 2\r\n`, json),
   "HTTP/1.1 204 No Content\r\n\r\n",
   "HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n",
   "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
