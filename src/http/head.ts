@@ -32,7 +32,7 @@ export function headerValue(list: HeaderList, name: string): string | null {
 }
 
 /** Whether a comma separated field (`Connection`) has an option; `option` is lower case. */
-export function hasOption(field: string, option: string): boolean {
+function hasOption(field: string, option: string): boolean {
   if (field === "") return false;
   if (field === option) return true;
   return field.split(",").some((part) => trimBlanks(part) === option);

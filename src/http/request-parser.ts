@@ -40,7 +40,7 @@ const methods = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIO
  * @param text head as latin1 without its empty line
  * @throws LmstackError `malformed_http`, `expectation_failed`
  */
-export function parseRequestHead(text: string): RequestHead {
+function parseRequestHead(text: string): RequestHead {
   const lineEnd = text.indexOf("\r\n");
   const line = lineEnd < 0 ? text : text.slice(0, lineEnd);
   const space = line.indexOf(" ");

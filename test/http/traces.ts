@@ -27,7 +27,7 @@ export interface RequestTrace {
 const padding = Buffer.from("\r\n\r\n0\r\n\r\n\n\ndata: x\n\nGET / HTTP/1.1\r\n");
 
 /** Calls `use` with the piece in surroundings, and wipes all of it afterwards. */
-export function lend<T>(piece: Buffer, use: (buf: Buffer, start: number, end: number) => T): T {
+function lend<T>(piece: Buffer, use: (buf: Buffer, start: number, end: number) => T): T {
   const buf = Buffer.concat([padding, piece, padding]);
   const result = use(buf, padding.length, padding.length + piece.length);
   buf.fill(0xaa);
