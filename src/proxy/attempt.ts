@@ -9,7 +9,7 @@ import type { ResponseHead } from "../http/response-parser.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { RouterConfig } from "../config/types.ts";
 import type { ChoiceReason } from "../routing/policy.ts";
-import { connectionFailure, mayRetryStatus, statusFailure, timeoutFailure, unfitFailure, type AttemptFailure } from "./failure.ts";
+import { connectionFailure, heldFailure, mayRetryStatus, timeoutFailure, type AttemptFailure } from "./failure.ts";
 import { PlainRelay } from "./plain-relay.ts";
 import type { Relay, RelayOwner } from "./relay.ts";
 import { StreamRelay } from "./stream-relay.ts";
@@ -93,11 +93,21 @@ export class Attempt implements EngineReceiver {
 
   onChunkData(buf: Buffer, start: number, end: number): void {
     if (this.#held !== null) {
-      this.#heldBytes += end - start;
-      if (this.#heldBytes <= maxHeldBytes) this.#held.push(Buffer.from(buf.subarray(start, end)));
+      this.#hold(this.#held, buf.subarray(start, end));
       return;
     }
     this.#relay?.onChunkData(buf, start, end);
+  }
+
+  /** Keeps a piece of an error's body. One that does not end is not read for ever, and half of one is not shown. */
+  #hold(held: Buffer[], piece: Buffer): void {
+    if (this.#over) return;
+    this.#heldBytes += piece.length;
+    if (this.#heldBytes <= maxHeldBytes) {
+      held.push(Buffer.from(piece));
+      return;
+    }
+    if (this.head !== null) this.#fail({ ...heldFailure(this.head, Buffer.concat(held), this.endpoint.id), answer: null });
   }
 
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
@@ -109,9 +119,7 @@ export class Attempt implements EngineReceiver {
     if (this.#over) return;
     this.#over = true;
     if (this.#held !== null && this.head !== null) {
-      const body = Buffer.concat(this.#held);
-      const { id } = this.endpoint;
-      this.#owner.failed(mayRetryStatus(this.head.status) ? statusFailure(this.head, body, id) : unfitFailure(this.head, body, id));
+      this.#owner.failed(heldFailure(this.head, Buffer.concat(this.#held), this.endpoint.id));
       return;
     }
     this.#relay?.onMessageEnd();

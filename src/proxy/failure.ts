@@ -85,8 +85,13 @@ export function mayRetryStatus(status: number): boolean {
 
 const queueFull = /currently busy|queue_full|queue is full/i;
 
+/** What an answer that was held back means. */
+export function heldFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
+  return mayRetryStatus(head.status) ? statusFailure(head, body, endpoint) : unfitFailure(head, body, endpoint);
+}
+
 /** An engine answered with a status that {@link mayRetryStatus} names. */
-export function statusFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
+function statusFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
   const answer: HeldAnswer = { head, body };
   const { status } = head;
   if (status === 429 || (status === 503 && queueFull.test(body.toString("latin1", 0, 2048)))) {
@@ -102,7 +107,7 @@ export function statusFailure(head: ResponseHead, body: Buffer, endpoint: string
 }
 
 /** An answer that is no stream, where the client has been promised one by a heartbeat. */
-export function unfitFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
+function unfitFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
   const answer: HeldAnswer = { head, body };
   if (head.status < 400) {
     return failure("engine_bad_response", `The engine ${endpoint} sent no stream where one was asked for.`, "bad_response", "bad_response");

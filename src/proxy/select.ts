@@ -35,7 +35,8 @@ function usableEndpoints(serving: readonly Endpoint[], tried: readonly Endpoint[
   const known = serving.filter((endpoint) => endpoint.known && !tried.includes(endpoint));
   for (const endpoint of known) endpoint.weight = endpoint.breaker.weight(nowMs);
   const admitted = known.filter((endpoint) => endpoint.breaker.admits(nowMs));
-  const ejected = serving.filter((endpoint) => endpoint.known && endpoint.breaker.state(nowMs) === "ejected").length;
+  // those that are being probed are out too, for all but the probe
+  const ejected = serving.filter((endpoint) => endpoint.known && endpoint.state(nowMs) === "ejected").length;
   // Panic: with more than half of them out it is rather the checks or the network that is wrong, and the few that are left
   // would drown. Ejection is then ignored.
   const allowed = ejected * 2 > serving.length ? known : admitted;

@@ -158,6 +158,24 @@ test("E3: with more than half of the endpoints out, ejection is ignored rather t
   assert.equal(engines.filter((engine) => engine.requests.length > 0).length, 3);
 });
 
+test("E3: the only endpoint of a model is not closed to everybody else while its probe runs", async (t) => {
+  const clock = new ManualClock();
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url], { clock });
+  const endpoint = router.context.registry.list()[0];
+  assert.ok(endpoint);
+  for (let i = 0; i < 5; i++) endpoint.breaker.failure(0);
+  assert.equal(endpoint.breaker.ejected, 1);
+  clock.advance(600);
+  // the probe is a long answer: its end is seconds away
+  engine.script(() => undefined);
+  const probe = ask(router);
+  await until(() => engine.requests.length === 1, "the probe is on the engine");
+  for (let i = 0; i < 5; i++) assert.equal(await ask(router), 200);
+  engine.connections[0]?.write(jsonAnswer({ probed: true }));
+  assert.equal(await probe, 200);
+});
+
 test("E5: a hung engine among four costs nobody else anything: all others answer, and its clients get their code in time", async (t) => {
   const clock = new ManualClock();
   const engines = await Promise.all(Array.from({ length: 4 }, () => startRawEngine(t)));

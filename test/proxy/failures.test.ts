@@ -414,3 +414,46 @@ test("B8: a 500 that two endpoints give alike is the request's, and passes as it
   assert.equal(response.header("x-should-retry"), "false");
   assert.equal(engines[2]?.requests.length, 0);
 });
+
+test("B8: an engine's long error passes whole, or not at all as if it were whole", async (t) => {
+  const long = { error: { message: "x".repeat(200_000), code: 500 } };
+  const { router, ask } = await fleet(t, [(request) => request.connection.write(jsonAnswer(long, 500))]);
+  const response = await ask();
+  assert.ok(response.status === 500 || response.status === 502 || response.status === 503);
+  assert.ok(errorOf(response).message.length > 0, "what the client gets is JSON");
+  await router.idle();
+});
+
+test("B8: an engine that fails with an endless body is not read for ever", async (t) => {
+  const { engines, router, ask } = await fleet(t, [
+    (request) => {
+      const { socket } = request.connection;
+      socket.write("HTTP/1.1 500 Status\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n");
+      const block = chunk("x".repeat(60_000));
+      const more = (): void => {
+        while (!request.connection.gone && socket.write(block));
+        if (!request.connection.gone) socket.once("drain", more);
+      };
+      more();
+    },
+    good,
+  ]);
+  assert.equal((await ask()).text, event("hello") + done);
+  await until(() => engines[0]?.connections[0]?.gone === true, "the failing engine is let go");
+  await router.idle();
+});
+
+test("B7: an HTTP/1.0 client gets heartbeat and events without chunk framing", async (t) => {
+  const handlers: RawHandler[] = [(request) => request.connection.write(streamHead()), good];
+  const { engines, router, clock } = await fleet(t, handlers, ["--sse-heartbeat-seconds", "1"]);
+  const client = await RawClient.connect(router.port);
+  client.write(rawRequest("POST", "/v1/chat/completions", body).toString().replace("HTTP/1.1", "HTTP/1.0"));
+  await until(() => engines[0]?.requests.length === 1, "the first engine has the request");
+  await turns(5);
+  clock.advance(1200);
+  await client.sees(": ping\n\n");
+  engines[0]?.connections[0]?.reset();
+  const response = await client.response();
+  assert.equal(response.text, `: ping\n\n${event("hello")}${done}`);
+  assert.equal(response.end, "closed");
+});
