@@ -414,7 +414,17 @@ test("a request arrives as it was given, whatever the size and number of its pie
   t.after(() => server.close());
   const { pool } = poolOf({ host: "127.0.0.1", port: portOf(server), tls: null });
   t.after(() => pool.closeIdle());
-  for (const sizes of [[], [1], [16 * 1024], [16 * 1024 + 1], [1, 1, 1], [70_000, 3, 0, 5_000_000, 1]]) {
+  for (const sizes of [
+    [],
+    [1],
+    [5000],
+    [8 * 1024],
+    [8 * 1024 + 1],
+    [16 * 1024],
+    [16 * 1024 + 1],
+    [1, 1, 1],
+    [70_000, 3, 0, 5_000_000, 1],
+  ]) {
     const pieces = sizes.map((size) => noise(size, random));
     const payload = Buffer.concat(pieces);
     const text = `POST /\xe9 HTTP/1.1\r\nhost: a\r\ncontent-length: ${payload.length}\r\n\r\n`;

@@ -185,6 +185,17 @@ test("the end of a body is told once, whether there is one or not", async (t) =>
   }
 });
 
+test("bodies of any bytes and any size come in and go out as they are", async (t) => {
+  const { connect } = await serve(t);
+  const client = await connect();
+  for (const size of [1, 256, 5000, 8 * 1024, 8 * 1024 + 1, 16 * 1024, 16 * 1024 + 1, maxBodyBytes]) {
+    const bytes = Buffer.from(Array.from({ length: size }, (_, i) => (i * 167 + (i >> 8)) & 0xff));
+    client.write(`POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`).write(bytes);
+    const response = await client.response();
+    assert.ok(response.body.equals(bytes), `${size} bytes`);
+  }
+});
+
 // --- limits
 
 test("a head over 64 KiB is answered with 431 that the client can read, whole or without end", async (t) => {
