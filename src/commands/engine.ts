@@ -2,7 +2,9 @@
 // the parts together; it holds no logic of its own and must never outlive the process that started it over IPC.
 
 import { startEngine } from "../engine/serve.ts";
-import type { Fault, RunningEngine } from "../engine/serve.ts";
+import type { EngineOptions, Fault, RunningEngine } from "../engine/serve.ts";
+import { explainListenError } from "./listen-error.ts";
+import { readPreset } from "./preset.ts";
 
 export interface EngineCommandOptions {
   readonly host: string;
@@ -10,7 +12,7 @@ export interface EngineCommandOptions {
   readonly port: number;
   /** Served names; empty means the default one. */
   readonly models: readonly string[];
-  /** Preset id. */
+  /** Preset id, or a JSON file. */
   readonly preset: string;
   readonly seed: number;
   /** How many engines this process runs. */
@@ -30,35 +32,52 @@ export interface EngineCommandOptions {
   readonly faults?: readonly Fault[];
 }
 
-/** Runs until SIGINT, SIGTERM or the loss of the IPC channel; resolves with the exit code. */
+/**
+ * Runs until SIGTERM, SIGINT (not below a parent) or the loss of the IPC channel; resolves with the exit code.
+ * @throws UsageError when the preset or a port can't be had
+ */
 export async function runEngine(options: EngineCommandOptions): Promise<number> {
+  try {
+    return await serve(options, readPreset(options.preset));
+  } finally {
+    // An open channel would keep the process alive after everything else is gone.
+    if (process.connected) process.disconnect();
+  }
+}
+
+async function serve(options: EngineCommandOptions, preset: NonNullable<EngineOptions["preset"]>): Promise<number> {
   const stop = new AbortController();
   const stopped = untilStopped().then(() => stop.abort());
   const crash = Promise.withResolvers<void>();
-  let engines: readonly RunningEngine[];
-  try {
-    engines = await Promise.all(
-      Array.from({ length: options.engines }, (_, at) => start(options, at, stop.signal, crash.resolve)),
-    );
-  } catch (error) {
+  const starts = await Promise.allSettled(
+    Array.from({ length: options.engines }, (_, at) => start(options, preset, at, stop.signal, crash.resolve)),
+  );
+  const engines = starts.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  const close = (): Promise<unknown> => Promise.all(engines.map((engine) => engine.close()));
+  const failed = starts.findIndex((result) => result.status === "rejected");
+  if (failed >= 0) {
+    await close();
     // Told to stop while it was still starting up.
     if (stop.signal.aborted) return 0;
-    process.stderr.write(`lmstack engine: ${error instanceof Error ? error.message : String(error)}\n`);
-    return 1;
+    const { host, port } = options;
+    throw explainListenError(reasonOf(starts[failed]), { host, port: port === 0 ? 0 : port + failed });
   }
   for (const engine of engines) {
     process.stdout.write(`lmstack engine listening on ${engine.url}\n`);
     process.send?.({ type: "listening", url: engine.url });
   }
   const crashed = await Promise.race([stopped.then(() => false), crash.promise.then(() => true)]);
-  await Promise.all(engines.map((engine) => engine.close()));
-  // An open channel would keep the process alive after everything else is gone.
-  if (process.connected) process.disconnect();
+  await close();
   return crashed ? 1 : 0;
+}
+
+function reasonOf(result: PromiseSettledResult<RunningEngine> | undefined): unknown {
+  return result?.status === "rejected" ? result.reason : undefined;
 }
 
 function start(
   options: EngineCommandOptions,
+  preset: NonNullable<EngineOptions["preset"]>,
   at: number,
   signal: AbortSignal,
   crash: () => void,
@@ -68,7 +87,7 @@ function start(
     host: options.host,
     port: options.port === 0 ? 0 : options.port + at,
     models: options.models,
-    preset: options.preset,
+    preset,
     // Engines of one process give different texts only if the clients ask for it: the same seed makes a request's answer
     // independent of the engine that was chosen.
     seed: options.seed,
@@ -93,8 +112,12 @@ function start(
 
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
-    process.once("SIGINT", resolve);
     process.once("SIGTERM", resolve);
-    if (process.send !== undefined) process.once("disconnect", resolve);
+    if (process.send === undefined) process.once("SIGINT", resolve);
+    else {
+      // Ctrl-C reaches every process of a terminal. Below `lmstack up` it is for the parent, which lets requests finish.
+      process.on("SIGINT", () => undefined);
+      process.once("disconnect", resolve);
+    }
   });
 }

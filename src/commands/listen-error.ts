@@ -7,11 +7,15 @@ export function explainListenError(error: unknown, config: Pick<RouterConfig, "h
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   switch (code) {
     case "EADDRINUSE":
-      return new UsageError(`--port ${config.port}: the port is in use on ${config.host}; choose another one, or 0 for any free port`);
+      return new UsageError(
+        `--port ${config.port}: the port is in use on ${config.host}; choose another one, or 0 for any free port`,
+      );
     case "EACCES":
       return new UsageError(`--port ${config.port}: this user may not listen on it; choose a port above 1023`);
     case "EADDRNOTAVAIL":
-      return new UsageError(`--host ${config.host}: this machine has no such address; use 127.0.0.1, 0.0.0.0 or one that it has`);
+      return new UsageError(
+        `--host ${config.host}: this machine has no such address; use 127.0.0.1, 0.0.0.0 or one that it has`,
+      );
     case "ENOTFOUND":
       return new UsageError(`--host ${config.host}: the name does not resolve; use an address`);
     default:

@@ -4,10 +4,12 @@ import { version } from "../config/parse-command.ts";
 import type { RouterConfig } from "../config/types.ts";
 import { startRouter } from "../proxy/start-router.ts";
 import { explainListenError } from "./listen-error.ts";
+import { tuneForRelay } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 
 /** @returns exit code, when the router has drained */
 export async function runRouter(config: RouterConfig, warnings: readonly string[]): Promise<number> {
+  tuneForRelay();
   const router = await startRouter(config, {
     clock: systemClock,
     random: Math.random,

@@ -7,6 +7,8 @@ import { page } from "../console/page.ts";
 import { RouterLog } from "../observe/log.ts";
 import { startRouter, type RunningRouter } from "../proxy/start-router.ts";
 import { explainListenError } from "./listen-error.ts";
+import { readPreset } from "./preset.ts";
+import { tuneForRelay } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { EngineProcess } from "./up/engine-process.ts";
 import { renderView } from "./up/live-view.ts";
@@ -14,50 +16,105 @@ import { Observer } from "./up/snapshot.ts";
 import { Terminal } from "./up/terminal.ts";
 
 const drawMs = 500;
+const announceMs = 50;
 
-/** @returns exit code, when everything has ended */
+/**
+ * @returns exit code, when everything has ended
+ * @throws UsageError when the preset or the port can't be had
+ */
 export async function runUp(config: RouterConfig, up: UpOptions, warnings: readonly string[]): Promise<number> {
+  // each engine reads it again; here it is refused before anything starts
+  readPreset(up.preset);
+  tuneForRelay();
   const terminal = process.stdout.isTTY ? new Terminal(process.stdout) : null;
-  const log = terminal === null ? new RouterLog(config.log) : new RouterLog({ ...config.log, routingLine: false }, terminal);
+  const log =
+    terminal === null ? new RouterLog(config.log) : new RouterLog({ ...config.log, routingLine: false }, terminal);
   let router: RunningRouter;
   try {
-    router = await startRouter(config, { clock: systemClock, random: Math.random, version: version().replace(/^lmstack /, ""), page, log });
+    router = await startRouter(config, {
+      clock: systemClock,
+      random: Math.random,
+      version: version().replace(/^lmstack /, ""),
+      page,
+      log,
+    });
   } catch (error) {
-    terminal?.close();
+    terminal?.release();
     throw explainListenError(error, config);
   }
   for (const warning of warnings) log.warn(warning);
-  log.info(`lmstack up: ${router.url} with ${up.engines} simulated engines of ${up.models.join(", ")} (${up.preset})`);
-  const engines = startEngines(config, up, router, log);
-  const view = terminal === null ? null : draw(terminal, router, engines, config, up);
+  const url = shownUrl(router.url);
+  log.info(`lmstack up: ${url} with ${up.engines} simulated engines of ${up.models.join(", ")} (${up.preset})`);
+  const engines = startEngines(config, up, router, log, url);
+  const view = terminal === null ? null : draw(terminal, router, engines, config, up, url);
   const again = await untilSignal(["SIGINT", "SIGTERM"]);
   view?.stop();
+  terminal?.release();
   log.info("ending; once more ends at once");
   const gone = router.drain().then(() => Promise.all(engines.map((engine) => engine.stop())));
   await Promise.race([gone, again().then(() => Promise.all(engines.map((engine) => engine.stop())))]);
   router.close();
-  terminal?.close();
   return 0;
 }
 
-function startEngines(config: RouterConfig, up: UpOptions, router: RunningRouter, log: RouterLog): EngineProcess[] {
-  const args = ["--host", "127.0.0.1", "--sim-api", "--preset", up.preset, "--seed", String(up.seed), "--speed", String(up.speed)];
+/** As a person types it. */
+function shownUrl(url: string): string {
+  return url.replace("//127.0.0.1:", "//localhost:");
+}
+
+function startEngines(
+  config: RouterConfig,
+  up: UpOptions,
+  router: RunningRouter,
+  log: RouterLog,
+  url: string,
+): EngineProcess[] {
+  const args = [
+    "--host",
+    "127.0.0.1",
+    "--sim-api",
+    "--preset",
+    up.preset,
+    "--seed",
+    String(up.seed),
+    "--speed",
+    String(up.speed),
+  ];
   for (const model of up.models) args.push("--model", model);
   const engines: EngineProcess[] = [];
+  const { registry, health } = router.context;
+  const announce = (): void => {
+    const list = registry.list();
+    // an engine that listens still has to pass its first check
+    if (list.length === up.engines && list.every((endpoint) => endpoint.known)) {
+      log.info(`all ${up.engines} engines are up: ${url} answers`);
+    } else systemClock.setTimer(announceMs, announce);
+  };
   const publish = (): void => {
-    const endpoints = engines.flatMap(({ url }) => (url === null ? [] : [{ url, models: up.models, label: null, modelType: null }]));
+    const endpoints = engines.flatMap((engine) =>
+      engine.url === null ? [] : [{ url: engine.url, models: up.models, label: null, modelType: null }],
+    );
     router.apply({ ...config.dynamic, endpoints }, "up");
-    if (endpoints.length === up.engines && endpoints.length > 0) log.info(`all ${up.engines} engines are up: ${router.url} answers`);
+  };
+  const listening = (engine: EngineProcess): void => {
+    if (engine.restarts === 0) {
+      publish();
+      return;
+    }
+    log.info(`engine ${engine.url} is up again`);
+    const endpoint = registry.list().find((candidate) => candidate.url === engine.url);
+    if (endpoint !== undefined) health.hurry(endpoint);
   };
   for (let i = 0; i < up.engines; i++) {
     const engine: EngineProcess = new EngineProcess({
       clock: systemClock,
       args,
-      onListening: publish,
-      onDeath: (how) => log.error(`engine ${engine.url ?? i} has ended (${how}) and is started again`),
+      onListening: () => listening(engine),
+      onDeath: (how) => log.error(`engine ${engine.url ?? i + 1} has ended (${how}) and is started again`),
     });
     engines.push(engine);
   }
+  announce();
   return engines;
 }
 
@@ -67,6 +124,7 @@ function draw(
   engines: readonly EngineProcess[],
   config: RouterConfig,
   up: UpOptions,
+  url: string,
 ): { stop(): void } {
   const observer = new Observer(router.context, up.models);
   const timers = [
@@ -74,11 +132,12 @@ function draw(
       const snapshot = observer.look(engines);
       terminal.draw(
         renderView(snapshot, {
-          url: router.url,
+          url,
           model: up.models[0] ?? "",
           preset: up.preset,
           policy: config.dynamic.policy,
           columns: terminal.columns,
+          rows: terminal.rows,
           color: true,
           log: terminal.log,
         }),

@@ -7,7 +7,8 @@ import { metricCatalogue } from "../../observe/catalogue.ts";
 import type { RouterContext } from "../../proxy/context.ts";
 
 export interface EngineRow {
-  readonly url: string;
+  /** null = it has not listened yet. */
+  readonly url: string | null;
   readonly state: EndpointState | "dead";
   /** The engine's own counts; null = it did not say. */
   readonly running: number | null;
@@ -43,7 +44,9 @@ const windowMs = 10_000;
 const bounds = metricCatalogue.lmstack_time_to_first_token_seconds.buckets;
 
 /** What an engine says of itself under `--sim-api`. */
-type SimState = Partial<Record<"running" | "waiting" | "kvBlocksUsed" | "kvBlocksTotal" | "hitTokens" | "queryTokens", number>>;
+type SimState = Partial<
+  Record<"running" | "waiting" | "kvBlocksUsed" | "kvBlocksTotal" | "hitTokens" | "queryTokens", number>
+>;
 
 export class Observer {
   readonly #ctx: RouterContext;
@@ -69,7 +72,9 @@ export class Observer {
     );
   }
 
-  look(processes: readonly { readonly url: string | null; readonly alive: boolean; readonly restarts: number }[]): Snapshot {
+  look(
+    processes: readonly { readonly url: string | null; readonly alive: boolean; readonly restarts: number }[],
+  ): Snapshot {
     const { clock } = this.#ctx;
     const now = this.#totals(clock);
     this.#history.push(now);
@@ -89,9 +94,9 @@ export class Observer {
   }
 
   #row(process: { readonly url: string | null; readonly alive: boolean; readonly restarts: number }): EngineRow {
-    const url = process.url ?? "starting";
-    const endpoint = this.#ctx.registry.list().find((candidate) => candidate.url === process.url);
-    const state = this.#states.get(url);
+    const { url } = process;
+    const endpoint = this.#ctx.registry.list().find((candidate) => candidate.url === url);
+    const state = url === null ? undefined : this.#states.get(url);
     const share = (part?: number, whole?: number): number | null =>
       part === undefined || whole === undefined ? null : whole === 0 ? 0 : part / whole;
     return {
@@ -108,7 +113,7 @@ export class Observer {
   #totals(clock: Clock): Totals {
     let requests = 0;
     let tokens = 0;
-    const ttft = new Array<number>(bounds.length + 1).fill(0);
+    const ttft = Array.from({ length: bounds.length + 1 }, () => 0);
     for (const model of this.#models) {
       const metrics = this.#ctx.metrics.model(model);
       metrics.firstToken.counts.forEach((count, i) => {

@@ -36,6 +36,9 @@ const presets: readonly Preset[] = [
   preset("fast", 50, 0.01, 0.01, 29_205),
 ];
 
+/** Names of the presets, for messages. */
+export const presetIds: readonly string[] = presets.map(({ id }) => id);
+
 export const defaultPresetId = "llama-3.1-8b-1xh100";
 
 /** The preset with this id, or undefined; the caller words the error. */

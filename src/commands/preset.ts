@@ -1,0 +1,59 @@
+// What `--preset` names: step times that are built in, or a JSON file with one's own. Read before anything is started, so
+// that a wrong name is one line and not an engine that dies again and again.
+import { diskFiles, readText, type Files } from "../config/files.ts";
+import { findPreset, presetIds, type Preset } from "../engine/core/index.ts";
+import { UsageError } from "../errors/usage-error.ts";
+
+const required = ["b0Us", "b1Us", "b2Us", "kvBlocks"] as const;
+const fields = [...required, "b3Us"] as const;
+
+/** @throws UsageError when there is no such preset, or the file is not one */
+export function readPreset(name: string, files: Files = diskFiles): Preset {
+  const known = findPreset(name);
+  if (known !== undefined) return known;
+  if (!name.endsWith(".json")) {
+    throw new UsageError(
+      `--preset ${name}: there is no such preset; give one of ${presetIds.join(", ")}, or a file that ends in .json`,
+    );
+  }
+  const result = readText(files, name);
+  if ("reason" in result) throw wrong(name, result.reason, "give the path of a readable file");
+  const values = parse(name, result.text);
+  const unknown = Object.keys(values).find((key) => key !== "id" && !fields.some((field) => field === key));
+  if (unknown !== undefined) throw wrong(name, `${unknown} is no field of a preset`, `fields are ${fields.join(", ")}`);
+  const number = (field: (typeof fields)[number]): number => {
+    const value = values[field];
+    if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+    throw wrong(
+      name,
+      `${field} is ${value === undefined ? "missing" : "no number from 0 on"}`,
+      "give microseconds, and blocks of 16 tokens for kvBlocks",
+    );
+  };
+  const kvBlocks = number("kvBlocks");
+  if (!Number.isInteger(kvBlocks) || kvBlocks < 2)
+    throw wrong(name, "kvBlocks is too small", "give a whole number from 2 on");
+  return {
+    id: name,
+    b0Us: number("b0Us"),
+    b1Us: number("b1Us"),
+    b2Us: number("b2Us"),
+    b3Us: values["b3Us"] === undefined ? 0 : number("b3Us"),
+    kvBlocks,
+  };
+}
+
+function parse(name: string, text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw wrong(name, `not JSON: ${error instanceof Error ? error.message : String(error)}`, "correct the file");
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw wrong(name, "not a JSON object", `fields are ${fields.join(", ")}`);
+}
+
+function wrong(name: string, reason: string, fix: string): UsageError {
+  return new UsageError(`--preset ${name}: ${reason}; ${fix}`);
+}
