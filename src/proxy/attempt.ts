@@ -129,6 +129,7 @@ export class Attempt implements EngineReceiver {
     if (this.#over) return;
     this.#over = true;
     if (!this.committed) this.#owner.failed(connectionFailure(what, this.endpoint.id));
+    else if (this.#relay?.whole === true) this.#relay.onMessageEnd();
     else {
       this.#owner.interrupted(
         new LmstackError("stream_interrupted", `The engine ${this.endpoint.id} failed in mid-answer: ${what.detail}.`),
@@ -158,6 +159,10 @@ export class Attempt implements EngineReceiver {
     }
     if (nowMs - this.lastReadMs > timeouts.idleMs) {
       this.abandon();
+      if (this.#relay?.whole === true) {
+        this.#relay.onMessageEnd();
+        return;
+      }
       this.#owner.interrupted(
         new LmstackError("engine_idle_timeout", `The engine ${this.endpoint.id} sent nothing for ${timeouts.idleMs / 1000} s.`),
         false,

@@ -27,6 +27,9 @@ export class PlainRelay implements Relay {
     this.#json = head.status === 200 && head.mediaType === "application/json";
   }
 
+  /** Only its framing says where such an answer ends. */
+  readonly whole = false;
+
   /** Whether any byte of the body has come. */
   get begun(): boolean {
     return this.#committed;

@@ -29,6 +29,8 @@ export interface Relay {
   onChunkData(buf: Buffer, start: number, end: number): void;
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void;
   onMessageEnd(): void;
+  /** The last event has passed: what is missing is framing only, and nothing that a client could want. */
+  readonly whole: boolean;
 }
 
 export const lastChunk = Buffer.from("0\r\n\r\n");

@@ -133,6 +133,10 @@ export class StreamRelay implements Relay, FrameSink {
     this.#owner.completed();
   }
 
+  get whole(): boolean {
+    return this.#committed && this.#sawLast && this.#isWhole();
+  }
+
   /** Whether the stream may end here. */
   #isWhole(): boolean {
     return (this.#sawLast || this.#row.lastEvent === null) && this.#scanner.heldBytes === 0;
