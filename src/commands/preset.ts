@@ -1,7 +1,7 @@
 // What `--preset` names: step times that are built in, or a JSON file with one's own. Read before anything is started, so
 // that a wrong name is one line and not an engine that dies again and again.
 import { diskFiles, readText, type Files } from "../config/files.ts";
-import { findPreset, presetIds, type Preset } from "../engine/core/index.ts";
+import { findPreset, presetIds, type Preset } from "../engine/serve.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
 const required = ["b0Us", "b1Us", "b2Us", "kvBlocks"] as const;

@@ -67,4 +67,6 @@ function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
   return server.close();
 }
 
+export { findPreset, presetIds } from "./core/index.ts";
+export type { Preset } from "./core/index.ts";
 export type { EngineOptions, Fault, SimState };
