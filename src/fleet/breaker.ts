@@ -75,9 +75,11 @@ export class Breaker {
     return true;
   }
 
-  /** A request is sent: it is the probe where one is due. */
-  picked(nowMs: number): void {
-    if (this.state(nowMs) === "probing") this.#probeSinceMs = nowMs;
+  /** A request is sent. @returns whether it is the probe, which it is where one is due */
+  picked(nowMs: number): boolean {
+    if (this.state(nowMs) !== "probing") return false;
+    this.#probeSinceMs = nowMs;
+    return true;
   }
 
   /** Share of its normal traffic that it should get, 0.1 to 1. */
@@ -86,7 +88,7 @@ export class Breaker {
     return Math.max(0.1, Math.min(1, (nowMs - this.#slowSinceMs) / this.#options.slowStartMs));
   }
 
-  /** The request said nothing about the endpoint (the client left): a probe is free again. */
+  /** The probe said nothing about the endpoint (its client left): another request may be it. */
   inconclusive(): void {
     this.#probeSinceMs = -1;
   }

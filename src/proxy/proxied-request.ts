@@ -46,6 +46,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #session: string | null = null;
   #attempt: Attempt | null = null;
   #attempts = 0;
+  /** The present attempt decides about an endpoint that was taken out. */
+  #isProbe = false;
   #last: { endpoint: Endpoint; reason: string } | null = null;
   readonly #tried: Endpoint[] = [];
   /** The head of an event stream has left, though no event has. */
@@ -179,7 +181,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const ctx = this.#ctx;
     this.#attempts++;
     this.#last = { endpoint, reason };
-    endpoint.breaker.picked(ctx.clock.nowMs());
+    this.#isProbe = endpoint.breaker.picked(ctx.clock.nowMs());
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock);
     this.#attempt = attempt;
     const { method } = exchange.head;
@@ -419,7 +421,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     attempt.ticket.release();
     if (verdict === "success") attempt.endpoint.breaker.success(now);
     else if (verdict === "failure") attempt.endpoint.breaker.failure(now);
-    else attempt.endpoint.breaker.inconclusive();
+    else if (this.#isProbe) attempt.endpoint.breaker.inconclusive();
     this.#ctx.metrics.attempt(attempt.endpoint.id, outcome).value++;
   }
 

@@ -121,6 +121,33 @@ test("E2: an endpoint that fails is taken out, tried by exactly one request, and
   assert.equal(endpoint.breaker.state(clock.nowMs()), "ready");
 });
 
+test("E2: a client that leaves an older request does not make room for a second probe", async (t) => {
+  const clock = new ManualClock();
+  const engines = await Promise.all([startRawEngine(t), startRawEngine(t), startRawEngine(t)]);
+  const [bad] = engines;
+  assert.ok(bad);
+  bad.handler = () => undefined;
+  const urls = engines.map((engine) => engine.url).join(",");
+  const router = await startTestRouter(t, ["--static-backends", urls, "--routing-logic", "roundrobin"], {
+    clock,
+    random: () => 0.999,
+  });
+  const older = await RawClient.connect(router.port);
+  older.write(rawRequest("POST", "/v1/chat/completions", body));
+  await until(() => bad.requests.length === 1, "the older request is on the engine");
+  const endpoint = router.context.registry.list()[0];
+  for (let i = 0; i < 5; i++) endpoint?.breaker.failure(clock.nowMs());
+  clock.advance(600);
+  const asked = Array.from({ length: 6 }, () => ask(router));
+  await until(() => bad.requests.length === 2, "the probe is on the engine");
+  older.close();
+  await until(() => bad.connections[0]?.gone === true, "the older request is gone");
+  for (let i = 0; i < 6; i++) assert.equal(await ask(router), 200);
+  assert.equal(bad.requests.length, 2, "a second probe was sent");
+  bad.connections[1]?.write(jsonAnswer({ ok: true }));
+  await Promise.all(asked);
+});
+
 test("E2: an engine that nobody listens for any more is out after one check, and back after one", async (t) => {
   const clock = new ManualClock();
   const [one, two, three] = await Promise.all([startRawEngine(t), startRawEngine(t), startRawEngine(t)]);
