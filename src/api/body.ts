@@ -53,6 +53,13 @@ export class Body {
     return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
   }
 
+  /** Bytes [start, end) as text. */
+  text(start: number, end: number): string {
+    const { pieces } = this;
+    const only = pieces[0];
+    return pieces.length === 1 && only !== undefined ? only.toString("utf8", start, end) : this.slice(start, end).toString("utf8");
+  }
+
   /** The pieces with bytes [start, end) replaced, the others as they are. */
   splice(start: number, end: number, replacement: Buffer): Buffer[] {
     const out: Buffer[] = [];

@@ -5,8 +5,33 @@ import { LmstackError } from "../errors/catalogue.ts";
 
 /** Where a value stands, in bytes from the start of the body. */
 export interface FieldRange {
-  start: number;
-  end: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Top-level keys to look for. Made once and used for many bodies. */
+export class FieldNames {
+  readonly names: readonly string[];
+  /** Names as they stand in a body; null = it has to be escaped there. */
+  readonly #bytes: readonly (Buffer | null)[];
+
+  constructor(names: readonly string[]) {
+    this.names = names;
+    this.#bytes = names.map((name) => (/["\\]/.test(name) ? null : Buffer.from(name)));
+  }
+
+  /** Place of the name that stands in bytes [start, end) as it is; -1 = none does. */
+  find(buf: Buffer, start: number, end: number): number {
+    const length = end - start;
+    for (let i = 0; i < this.#bytes.length; i++) {
+      const name = this.#bytes[i];
+      if (name === undefined || name === null || name.length !== length) continue;
+      let k = 0;
+      while (k < length && buf[start + k] === name[k]) k++;
+      if (k === length) return i;
+    }
+    return -1;
+  }
 }
 
 const beforeObject = 0;
@@ -27,29 +52,38 @@ const backslash = 0x5c;
 /** Keys that are longer can't be one that is looked for, however it is escaped. */
 const maxKeyBytes = 512;
 const maxDepth = 1024;
+/** So many bytes of a string are looked at one by one before the rest is searched natively. */
+const nearBytes = 48;
+
+/** A string goes on behind the piece; its next byte is escaped. */
+const openEscaped = -2;
+const open = -1;
 
 export class JsonFieldScanner {
-  readonly #wanted: ReadonlySet<string>;
-  readonly #ranges = new Map<string, FieldRange>();
+  readonly #wanted: FieldNames;
+  /** Per wanted name, -1 = not found. */
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
   #state = beforeObject;
   #offset = 0;
   #escaped = false;
-  /** null = too long to be one that is looked for. */
-  #keyText: string | null = null;
+  /** Place of the present key among the wanted ones; -1 = it is none of them. */
+  #key = -1;
+  /** Bytes, as latin1, of a key that was cut or has escapes. */
   #keyPieces = "";
   #valueStart = 0;
-  #depth = 0;
-  /** One bit would do; an array of closing brackets is easier to read. */
+  /** The brackets that close what is open; one bit each would do, an array is easier to read. */
   readonly #closers: number[] = [];
 
-  /** @param wanted top-level keys to find */
-  constructor(wanted: ReadonlySet<string>) {
+  constructor(wanted: FieldNames) {
     this.#wanted = wanted;
   }
 
-  /** Ranges of the fields found, by key. A string's range includes its quotes. */
-  get ranges(): ReadonlyMap<string, FieldRange> {
-    return this.#ranges;
+  /** Where the value of a wanted name stands, a string with its quotes; null = the body has no such key. */
+  range(name: string): FieldRange | null {
+    const i = this.#wanted.names.indexOf(name);
+    const end = this.#ends[i] ?? -1;
+    return end < 0 ? null : { start: this.#starts[i] ?? 0, end };
   }
 
   /**
@@ -62,19 +96,18 @@ export class JsonFieldScanner {
     while (at < end) {
       switch (this.#state) {
         case inString:
-        case inNestedString:
         case inKey:
           at = this.#string(buf, at, end);
           break;
         case inNested:
+        case inNestedString:
           at = this.#nested(buf, at, end);
           break;
         case inScalar:
           at = this.#scalar(buf, at, end);
           break;
         default:
-          this.#structure(buf[at] ?? 0, at);
-          at++;
+          at = this.#structure(buf, at, end);
       }
     }
     this.#offset += end;
@@ -89,80 +122,81 @@ export class JsonFieldScanner {
     throw new LmstackError("invalid_json", `The request body is not valid JSON: it ends at byte ${this.#offset}, inside the object.`);
   }
 
+  /** A key, or a string as a value. */
   #string(buf: Buffer, from: number, end: number): number {
-    let at = from;
-    if (this.#escaped) {
-      this.#escaped = false;
-      at++;
+    const stop = stringEnd(buf, this.#escaped ? from + 1 : from, end);
+    this.#escaped = stop === openEscaped;
+    if (this.#state === inKey) this.#readKey(buf, from, stop < 0 ? end : stop, stop >= 0);
+    if (stop < 0) return end;
+    if (this.#state === inKey) this.#state = colon;
+    else {
+      this.#record(stop + 1);
+      this.#state = afterValue;
     }
-    for (;;) {
-      const found = at < end ? buf.indexOf(quoteByte, at) : -1;
-      const stop = found < 0 ? end : found;
-      // the run of backslashes that ends here decides whether the quote counts
-      let run = stop;
-      while (run > at && buf[run - 1] === backslash) run--;
-      const odd = ((stop - run) & 1) === 1;
-      if (found < 0) {
-        this.#escaped = odd;
-        this.#keepKey(buf, from, end);
-        return end;
-      }
-      if (!odd) {
-        this.#keepKey(buf, from, found);
-        this.#endString(this.#offset + found + 1);
-        return found + 1;
-      }
-      at = found + 1;
-    }
+    return stop + 1;
   }
 
-  #keepKey(buf: Buffer, from: number, to: number): void {
-    if (this.#state === inKey && this.#keyPieces.length <= maxKeyBytes) {
+  #readKey(buf: Buffer, from: number, to: number, whole: boolean): void {
+    if (whole && this.#keyPieces === "") {
+      this.#key = this.#wanted.find(buf, from, to);
+      if (this.#key >= 0 || !hasEscape(buf, from, to)) return;
+    }
+    if (this.#keyPieces.length <= maxKeyBytes) {
       this.#keyPieces += buf.toString("latin1", from, Math.min(to, from + maxKeyBytes + 1));
     }
+    if (!whole) return;
+    this.#key = this.#keyPieces.length > maxKeyBytes ? -1 : this.#wanted.names.indexOf(decodeKey(this.#keyPieces));
+    this.#keyPieces = "";
   }
 
-  #endString(end: number): void {
-    if (this.#state === inNestedString) {
-      this.#state = inNested;
-    } else if (this.#state === inString) {
-      this.#record(end);
-      this.#state = afterValue;
-    } else {
-      this.#keyText = this.#keyPieces.length > maxKeyBytes ? null : decodeKey(this.#keyPieces);
-      this.#keyPieces = "";
-      this.#state = colon;
-    }
-  }
-
+  /** An object or array as a value, with the strings in it. */
   #nested(buf: Buffer, from: number, end: number): number {
     const closers = this.#closers;
-    for (let at = from; at < end; at++) {
-      const code = buf[at];
-      if (code === quoteByte) {
-        this.#state = inNestedString;
-        return at + 1;
+    let at = from;
+    let quoted = this.#state === inNestedString;
+    if (this.#escaped) at++;
+    for (;;) {
+      if (quoted) {
+        const stop = stringEnd(buf, at, end);
+        if (stop < 0) {
+          this.#escaped = stop === openEscaped;
+          this.#state = inNestedString;
+          return end;
+        }
+        quoted = false;
+        at = stop + 1;
       }
-      if (code === 0x7b || code === 0x5b) {
-        if (++this.#depth > maxDepth) throw this.#broken(at, `nesting deeper than ${maxDepth}`);
-        closers.push(code + 2);
-      } else if (code === 0x7d || code === 0x5d) {
-        if (closers.pop() !== code) throw this.#broken(at, `unexpected ${JSON.stringify(String.fromCharCode(code))}`);
-        if (--this.#depth === 0) {
-          this.#record(this.#offset + at + 1);
-          this.#state = afterValue;
-          return at + 1;
+      this.#escaped = false;
+      for (; at < end; at++) {
+        const code = buf[at];
+        if (code === quoteByte) {
+          quoted = true;
+          at++;
+          break;
+        }
+        if (code === 0x7b || code === 0x5b) {
+          if (closers.push(code + 2) > maxDepth) throw this.#broken(at, `nesting deeper than ${maxDepth}`);
+        } else if (code === 0x7d || code === 0x5d) {
+          if (closers.pop() !== code) throw this.#broken(at, `unexpected ${JSON.stringify(String.fromCharCode(code))}`);
+          if (closers.length === 0) {
+            this.#record(at + 1);
+            this.#state = afterValue;
+            return at + 1;
+          }
         }
       }
+      if (!quoted) {
+        this.#state = inNested;
+        return end;
+      }
     }
-    return end;
   }
 
   #scalar(buf: Buffer, from: number, end: number): number {
     for (let at = from; at < end; at++) {
       const code = buf[at] ?? 0;
       if (code === 0x2c || code === 0x7d || isSpace(code)) {
-        this.#record(this.#offset + at);
+        this.#record(at);
         this.#state = afterValue;
         return at;
       }
@@ -171,49 +205,57 @@ export class JsonFieldScanner {
     return end;
   }
 
-  #structure(code: number, at: number): void {
-    if (isSpace(code)) return;
-    switch (this.#state) {
-      case beforeObject:
-        if (code !== 0x7b) {
-          throw new LmstackError("invalid_json", `The request body is not a JSON object: it begins with ${JSON.stringify(String.fromCharCode(code))}.`);
-        }
-        this.#state = keyOrEnd;
-        return;
-      case keyOrEnd:
-      case keyExpected:
-        if (code === quoteByte) this.#state = inKey;
-        else if (code === 0x7d && this.#state === keyOrEnd) this.#state = afterObject;
-        else throw this.#broken(at, "a key in double quotes is expected");
-        return;
-      case colon:
-        if (code !== 0x3a) throw this.#broken(at, "a colon is expected");
-        this.#state = valueExpected;
-        return;
-      case valueExpected:
-        this.#valueStart = this.#offset + at;
-        if (code === quoteByte) this.#state = inString;
-        else if (code === 0x7b || code === 0x5b) {
-          this.#depth = 1;
-          this.#closers.length = 0;
-          this.#closers.push(code + 2);
-          this.#state = inNested;
-        } else if (isScalarByte(code)) this.#state = inScalar;
-        else throw this.#broken(at, "a value is expected");
-        return;
-      case afterValue:
-        if (code === 0x2c) this.#state = keyExpected;
-        else if (code === 0x7d) this.#state = afterObject;
-        else throw this.#broken(at, "a comma or the end of the object is expected");
-        return;
-      default:
-        throw this.#broken(at, "something follows the object");
+  /** What stands between keys and values. */
+  #structure(buf: Buffer, from: number, end: number): number {
+    for (let at = from; at < end; at++) {
+      const code = buf[at] ?? 0;
+      if (isSpace(code)) continue;
+      switch (this.#state) {
+        case beforeObject:
+          if (code !== 0x7b) {
+            throw new LmstackError("invalid_json", `The request body is not a JSON object: it begins with ${JSON.stringify(String.fromCharCode(code))}.`);
+          }
+          this.#state = keyOrEnd;
+          break;
+        case keyOrEnd:
+        case keyExpected:
+          if (code === quoteByte) {
+            this.#state = inKey;
+            return at + 1;
+          }
+          if (code !== 0x7d || this.#state !== keyOrEnd) throw this.#broken(at, "a key in double quotes is expected");
+          this.#state = afterObject;
+          break;
+        case colon:
+          if (code !== 0x3a) throw this.#broken(at, "a colon is expected");
+          this.#state = valueExpected;
+          break;
+        case valueExpected:
+          this.#valueStart = this.#offset + at;
+          if (code === quoteByte) this.#state = inString;
+          else if (code === 0x7b || code === 0x5b) {
+            this.#closers.push(code + 2);
+            this.#state = inNested;
+          } else if (isScalarByte(code)) this.#state = inScalar;
+          else throw this.#broken(at, "a value is expected");
+          return at + 1;
+        case afterValue:
+          if (code === 0x2c) this.#state = keyExpected;
+          else if (code === 0x7d) this.#state = afterObject;
+          else throw this.#broken(at, "a comma or the end of the object is expected");
+          break;
+        default:
+          throw this.#broken(at, "something follows the object");
+      }
     }
+    return end;
   }
 
-  #record(end: number): void {
-    if (this.#keyText === null || !this.#wanted.has(this.#keyText)) return;
-    this.#ranges.set(this.#keyText, { start: this.#valueStart, end });
+  /** The present value ends before byte `at` of the present piece. */
+  #record(at: number): void {
+    if (this.#key < 0) return;
+    this.#starts[this.#key] = this.#valueStart;
+    this.#ends[this.#key] = this.#offset + at;
   }
 
   #broken(at: number, what: string): LmstackError {
@@ -221,9 +263,38 @@ export class JsonFieldScanner {
   }
 }
 
+/** Offset of the quote that ends a string; {@link open} or {@link openEscaped} where it goes on behind `end`. */
+function stringEnd(buf: Buffer, from: number, end: number): number {
+  let at = from;
+  for (;;) {
+    // most strings are short, and so are the stretches between escapes of a prompt: a call into native code costs more
+    // than looking at some dozen bytes
+    const near = Math.min(end, at + nearBytes);
+    while (at < near) {
+      const code = buf[at];
+      if (code === quoteByte) return at;
+      at += code === backslash ? 2 : 1;
+    }
+    if (at >= end) return at > end ? openEscaped : open;
+    const found = buf.indexOf(quoteByte, at);
+    const stop = found < 0 ? end : found;
+    // the run of backslashes that ends here decides whether the quote counts
+    let run = stop;
+    while (run > at && buf[run - 1] === backslash) run--;
+    const odd = ((stop - run) & 1) === 1;
+    if (found < 0) return odd ? openEscaped : open;
+    if (!odd) return found;
+    at = found + 1;
+  }
+}
+
+function hasEscape(buf: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (buf[i] === backslash) return true;
+  return false;
+}
+
 /** @param latin1 the key's bytes as they stand between its quotes */
 function decodeKey(latin1: string): string {
-  if (!/[\\\x80-\xff]/.test(latin1)) return latin1;
   const text = Buffer.from(latin1, "latin1").toString("utf8");
   if (!text.includes("\\")) return text;
   try {

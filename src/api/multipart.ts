@@ -1,6 +1,6 @@
-// The one text field that a router needs from a form (`model`), found in the bytes; the form itself is relayed untouched.
-// RFC 7578 and RFC 2046 section 5.1. It must not read a form otherwise than the engine does: what stands where a delimiter
-// ends is refused, not guessed at.
+// The one text field that a router needs from a form (`model`), found in the bytes; the form itself is relayed
+// untouched. RFC 7578 and RFC 2046 section 5.1. It must not read a form otherwise than the engine does: what stands
+// where a delimiter ends is refused, not guessed at.
 import { LmstackError } from "../errors/catalogue.ts";
 
 /** Where the value of a field stands in the body. */

@@ -121,6 +121,16 @@ export class Endpoint {
     this.#checked = true;
   }
 
+  /**
+   * The same engine under another entry (its models or its label changed): what was known of the one before, which was
+   * ready, holds until the next check, so that no request meets a moment without an endpoint.
+   */
+  succeed(before: Endpoint): void {
+    this.entries = before.entries;
+    if (this.configuredModels === null) this.models = before.entries.map((entry) => entry.id);
+    this.#checked = this.models.length > 0;
+  }
+
   /** Discovery no longer lists it: no new requests, the running ones finish. */
   leave(): void {
     this.#leaving = true;

@@ -41,9 +41,12 @@ export class Registry {
   /** Makes the registry equal to the desired set. An endpoint whose models or label changed is another endpoint. */
   reconcile(specs: readonly EndpointSpec[], aliases: ReadonlyMap<string, string>): void {
     const desired = new Map(specs.map((spec) => [spec.url, spec]));
+    const ready = new Map<string, Endpoint>();
+    const now = this.#options.clock.nowMs();
     for (const [url, endpoint] of this.#endpoints) {
       const spec = desired.get(url);
       if (spec !== undefined && same(endpoint, spec)) continue;
+      if (endpoint.state(now) === "ready") ready.set(url, endpoint);
       this.#endpoints.delete(url);
       this.#leaving.add(endpoint);
       endpoint.leave();
@@ -51,13 +54,13 @@ export class Registry {
     for (const spec of specs) {
       if (this.#endpoints.has(spec.url)) continue;
       const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
-      this.#endpoints.set(
-        spec.url,
-        new Endpoint(spec.url, spec.models, spec.label, engineTls, clock, sweeper, keepAliveMs, (gone) => {
-          this.#leaving.delete(gone);
-          this.onChange();
-        }),
-      );
+      const endpoint = new Endpoint(spec.url, spec.models, spec.label, engineTls, clock, sweeper, keepAliveMs, (gone) => {
+        this.#leaving.delete(gone);
+        this.onChange();
+      });
+      const before = ready.get(spec.url);
+      if (before !== undefined) endpoint.succeed(before);
+      this.#endpoints.set(spec.url, endpoint);
     }
     this.#aliases = aliases;
     this.#synced = true;

@@ -29,9 +29,9 @@ export class EnginePool implements Sweepable {
   }
 
   /** An idle connection, else a new one that is being made. `fresh`: never an idle one. */
-  acquire(fresh: boolean): EngineConnection {
+  acquire(fresh: boolean, nowMs: number = this.#clock.nowMs()): EngineConnection {
     if (!fresh) {
-      const oldest = this.#clock.nowMs() - this.#idleMs;
+      const oldest = nowMs - this.#idleMs;
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         if (!connection.closed && connection.idleSinceMs > oldest) {
           this.reused++;

@@ -9,10 +9,14 @@ export interface HeadShape {
   derived: unknown;
 }
 
+/** Where a value may differ. */
 interface Hole {
   /** Place of the value in the list of fields. */
   readonly index: number;
   readonly digits: boolean;
+  /** The value seen last: most of them repeat, the date for a second. */
+  bytes: Buffer;
+  text: string;
 }
 
 /** Longer values are no ids or dates; the parser, with its limit, takes them. */
@@ -61,7 +65,7 @@ export class HeadTemplate<Head> {
         const at = text.indexOf(value, line + name.length + 1);
         if (value === "" || at < 0 || at + value.length !== stop) return null;
         segments.push(Buffer.from(text.slice(from, at), "latin1"));
-        holes.push({ index: index + 1, digits: name === "content-length" });
+        holes.push({ index: index + 1, digits: name === "content-length", bytes: Buffer.from(value, "latin1"), text: value });
         from = stop;
       }
       line = stop + 2;
@@ -93,15 +97,17 @@ export class HeadTemplate<Head> {
     const holes = this.#holes;
     for (let i = 0; i <= holes.length; i++) {
       const segment = this.#segments[i];
-      if (segment === undefined || end - at < segment.length) return false;
-      if (buf.compare(segment, 0, segment.length, at, at + segment.length) !== 0) return false;
+      if (segment === undefined || end - at < segment.length || !startsWith(buf, at, segment)) return false;
       at += segment.length;
       const hole = holes[i];
       if (hole === undefined) break;
       const stop = hole.digits ? this.#digits(buf, at, end) : valueEnd(buf, at, end);
       if (stop < 0) return false;
-      const value = buf.toString("latin1", at, stop);
-      if (value !== this.#list[hole.index]) (fields ??= [...this.#list])[hole.index] = value;
+      if (stop - at !== hole.bytes.length || !startsWith(buf, at, hole.bytes)) {
+        hole.bytes = Buffer.from(buf.subarray(at, stop));
+        hole.text = hole.bytes.toString("latin1");
+      }
+      if (hole.text !== this.#list[hole.index]) (fields ??= [...this.#list])[hole.index] = hole.text;
       at = stop;
     }
     this.#next = at;
@@ -130,6 +136,12 @@ function valueEnd(buf: Buffer, start: number, end: number): number {
   while (at < limit && isFieldValueCode(buf[at] ?? 0)) at++;
   if (at === start || at >= limit) return -1;
   return isBlank(buf[start]) || isBlank(buf[at - 1]) ? -1 : at;
+}
+
+/** Byte by byte: for a hundred of them a call into native code costs more. */
+function startsWith(buf: Buffer, at: number, what: Buffer): boolean {
+  for (let i = 0; i < what.length; i++) if (buf[at + i] !== what[i]) return false;
+  return true;
 }
 
 function isBlank(code: number | undefined): boolean {

@@ -4,7 +4,7 @@
 import type { Socket } from "node:net";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { Clock } from "../clock.ts";
-import { Exchange, type ExchangeHost } from "./exchange.ts";
+import { Exchange, renderHead, type ExchangeHost } from "./exchange.ts";
 import { RequestParser, type RequestHead, type RequestSink } from "./request-parser.ts";
 import type { Sweepable, Sweeper } from "./sweeper.ts";
 import type { HeaderList } from "./head.ts";
@@ -120,7 +120,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#bodyBytes = 0;
     this.#dropBody = false;
     this.#maxBodyBytes = 0;
-    const exchange = new Exchange(head, this, this.#clock.nowMs());
+    const exchange = new Exchange(head, this, this.#sinceMs);
     exchange.bodyComplete = head.contentLength === 0;
     this.#exchange = exchange;
     this.#handler.onRequest(exchange);
@@ -254,8 +254,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       return;
     }
     const { status, headers, body } = this.#handler.refusal(error);
-    let text = `HTTP/1.1 ${status} ${status === 431 ? "Request Header Fields Too Large" : status === 408 ? "Request Timeout" : "Bad Request"}\r\n`;
-    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    let text = renderHead(status, "", headers);
     text += `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`;
     this.#socket.write(text, "latin1");
     this.#socket.write(body);

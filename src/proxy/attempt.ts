@@ -47,17 +47,18 @@ export class Attempt implements EngineReceiver {
     fresh: boolean,
     expectStream: boolean,
     clock: Clock,
+    nowMs: number,
   ) {
     this.#clock = clock;
     this.#owner = owner;
     this.#row = row;
     this.endpoint = endpoint;
     this.reason = reason;
-    this.startedMs = clock.nowMs();
+    this.startedMs = nowMs;
     this.lastReadMs = this.startedMs;
     this.#expectStream = expectStream;
     this.ticket = new LoadTicket(endpoint);
-    this.#connection = endpoint.pool.acquire(fresh);
+    this.#connection = endpoint.pool.acquire(fresh, nowMs);
   }
 
   /** @param requestLine with its line end; fields follow, then the empty line */

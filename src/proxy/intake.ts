@@ -1,7 +1,7 @@
 // Reads a request's body and finds in its bytes what the router needs to know: the model, the session, whether a stream is
 // wanted. The body itself is kept as it came; an alias is replaced by splicing the bytes of that one value.
 import { Body } from "../api/body.ts";
-import { JsonFieldScanner } from "../api/json-fields.ts";
+import { FieldNames, JsonFieldScanner } from "../api/json-fields.ts";
 import { findFormField, formBoundary } from "../api/multipart.ts";
 import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
@@ -59,7 +59,7 @@ export class Intake {
       const got = model === undefined ? "is missing" : model === "" ? "is empty" : `must be a string, not ${describe(model)}`;
       throw new LmstackError("missing_model", `The field "model" ${got}: name one of the models of /v1/models.`, "model");
     }
-    this.#modelRange = scanner.ranges.get("model") ?? null;
+    this.#modelRange = scanner.range("model");
     const stream = this.#value("stream");
     const session = this.#sessionField === null ? undefined : this.#value(this.#sessionField);
     const previous = this.#value("previous_response_id");
@@ -91,10 +91,10 @@ export class Intake {
   }
 
   #value(name: string): unknown {
-    const range = this.#scanner?.ranges.get(name);
-    if (range === undefined) return undefined;
+    const range = this.#scanner?.range(name) ?? null;
+    if (range === null) return undefined;
     if (range.end - range.start > 64 * 1024) return undefined;
-    const text = this.body.slice(range.start, range.end).toString("utf8");
+    const text = this.body.text(range.start, range.end);
     // the usual values need no parser
     if (text === "true") return true;
     if (text === "false") return false;
@@ -110,14 +110,14 @@ export class Intake {
 /** A string without escapes and control characters. */
 const plainText = /^"[^"\\\u0000-\u001f]*"$/;
 
-let wanted = { responses: new Set<string>(), others: new Set<string>(), sessionField: "" };
+let wanted = { responses: new FieldNames([]), others: new FieldNames([]), sessionField: "" };
 
 /** The fields to look for; made once, as the name of the session's field hardly ever changes. */
-function wantedFields(responses: boolean, sessionField: string | null): ReadonlySet<string> {
+function wantedFields(responses: boolean, sessionField: string | null): FieldNames {
   const session = sessionField ?? "model";
   if (wanted.sessionField !== session) {
-    const others = new Set(["model", "stream", session]);
-    wanted = { others, responses: new Set([...others, "previous_response_id"]), sessionField: session };
+    const others = [...new Set(["model", "stream", session])];
+    wanted = { others: new FieldNames(others), responses: new FieldNames([...others, "previous_response_id"]), sessionField: session };
   }
   return responses ? wanted.responses : wanted.others;
 }

@@ -146,27 +146,28 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
   #next(failure: AttemptFailure | null): void {
     const ctx = this.#ctx;
-    const selection = this.#select();
+    const now = ctx.clock.nowMs();
+    const selection = this.#select(now);
     if (selection === null) {
       if (failure === null) this.#fail(this.#noEndpoint());
       else this.#giveUp(failure);
       return;
     }
     if (failure !== null) {
-      if (!failure.free && !ctx.retryBudget.take(ctx.clock.nowMs())) {
+      if (!failure.free && !ctx.retryBudget.take(now)) {
         this.#giveUp(failure);
         return;
       }
       ctx.metrics.retry(failure.retryReason).value++;
     }
-    this.#send(selection, false);
+    this.#send(selection, false, now);
     ctx.metrics.choice(ctx.routing.name, selection.reason).value++;
-    this.#logRouting(selection.endpoint);
+    this.#logRouting(selection.endpoint, now);
   }
 
-  #select(): Selection | null {
+  #select(nowMs: number): Selection | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
-    if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried);
+    if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried, nowMs);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
     const endpoint = id === undefined ? undefined : this.#ctx.registry.find(id);
@@ -176,13 +177,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity" };
   }
 
-  #send({ endpoint, reason }: Selection, fresh: boolean): void {
+  #send({ endpoint, reason }: Selection, fresh: boolean, nowMs: number): void {
     const { exchange } = this;
     const ctx = this.#ctx;
     this.#attempts++;
     this.#last = { endpoint, reason };
-    this.#isProbe = endpoint.breaker.picked(ctx.clock.nowMs());
-    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock);
+    this.#isProbe = endpoint.breaker.picked(nowMs);
+    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock, nowMs);
     this.#attempt = attempt;
     const { method } = exchange.head;
     attempt.send(`${method} ${endpoint.basePath}${this.#plan.target} HTTP/1.1\r\n`, this.#headEnd, this.#pieces, method === "HEAD");
@@ -262,7 +263,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (failure.stale) {
       ctx.metrics.retry(failure.retryReason).value++;
       this.#attempts--;
-      this.#send({ endpoint, reason }, true);
+      this.#send({ endpoint, reason }, true, now);
       return;
     }
     if (clients) {
@@ -474,10 +475,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     });
   }
 
-  #logRouting(endpoint: Endpoint): void {
+  #logRouting(endpoint: Endpoint, nowMs: number): void {
     const { clock, log } = this.#ctx;
     if (!log.wantsRouting) return;
-    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs(), clock.nowMs() - this.exchange.receivedAtMs);
+    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs(), nowMs - this.exchange.receivedAtMs);
   }
 }
 

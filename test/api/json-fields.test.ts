@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { JsonFieldScanner } from "../../src/api/json-fields.ts";
+import { FieldNames, JsonFieldScanner } from "../../src/api/json-fields.ts";
 import { complaint, crumbs, cut, type Complaint } from "../http/traces.ts";
 import { everySplit, offsets } from "../http/splits.ts";
 
@@ -15,7 +15,7 @@ interface Found {
 
 /** Pieces are wiped when they have been fed: nothing may be kept of them. */
 function scan(pieces: readonly Buffer[], keys: readonly string[] = wanted): Found {
-  const scanner = new JsonFieldScanner(new Set(keys));
+  const scanner = new JsonFieldScanner(new FieldNames(keys));
   let error: Complaint | null = null;
   try {
     for (const piece of pieces) {
@@ -27,7 +27,10 @@ function scan(pieces: readonly Buffer[], keys: readonly string[] = wanted): Foun
   } catch (caught) {
     error = complaint(caught);
   }
-  const ranges = error === null ? [...scanner.ranges].map(([key, { start, end }]) => [key, start, end] as const) : [];
+  const ranges = keys.flatMap((key) => {
+    const range = error === null ? scanner.range(key) : null;
+    return range === null ? [] : [[key, range.start, range.end] as const];
+  });
   return { ranges: ranges.sort(([a], [b]) => (a < b ? -1 : 1)), error };
 }
 
