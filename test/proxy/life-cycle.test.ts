@@ -227,3 +227,41 @@ test("G4: the dynamic file rewritten 20 times under load: no request is lost, an
   assert.equal(router.context.routing.name, "leastload");
   await until(() => router.context.registry.list().every((endpoint) => !endpoint.leaving), "all that left are drained");
 });
+
+test("G4: models and labels of all engines change at once: no request meets the moment in between", async (t) => {
+  const engine = await startRawEngine(t, {
+    models: ["test-model", "extra"],
+    handler: (request) => request.connection.write(wholeStream("one")),
+  });
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  const { dynamic } = router.context.config;
+  const spec = { url: engine.url, modelType: null };
+  const versions = [
+    { ...spec, models: ["test-model"], label: null },
+    { ...spec, models: ["test-model", "extra"], label: null },
+    { ...spec, models: ["test-model", "extra"], label: "decode" },
+    { ...spec, models: null, label: "decode" },
+    { ...spec, models: null, label: null },
+  ];
+  for (const [i, version] of versions.entries()) {
+    router.running.apply({ ...dynamic, endpoints: [version] }, String(i));
+    const response = await post(router.port, "/v1/chat/completions", body);
+    assert.equal(response.status, 200, `version ${i}: ${response.text}`);
+  }
+  await until(() => router.context.registry.list().length === 1, "the old endpoints are gone");
+  await router.idle();
+});
+
+test("G4: an engine that was out is checked anew when its entry changes", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  const { dynamic } = router.context.config;
+  engine.kill();
+  const old = router.context.registry.list()[0];
+  old?.breaker.checkFailed(router.context.clock.nowMs());
+  router.running.apply(
+    { ...dynamic, endpoints: [{ url: engine.url, models: ["test-model"], label: "x", modelType: null }] },
+    "x",
+  );
+  assert.equal(router.context.registry.list()[0]?.state(router.context.clock.nowMs()), "starting");
+});
