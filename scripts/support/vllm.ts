@@ -10,6 +10,14 @@ import { root } from "./steps.ts";
 
 const setupScript = join(root, "../shared/vllm-contract/setup-vllm.sh");
 
+/** What the tests look at beyond the defaults: cached tokens, `/load`, and tools. */
+const flags = [
+  "--enable-prompt-tokens-details",
+  "--enable-server-load-tracking",
+  "--enable-auto-tool-choice",
+  ...["--tool-call-parser", "hermes"],
+];
+
 export interface TestVllm {
   readonly url: string;
   /** Ends the server, if it is ours. Synchronous: also called from signal handlers. */
@@ -42,7 +50,7 @@ export async function startVllm(): Promise<TestVllm | null> {
     spawnSync("bash", [setupScript, "stop", folder, String(port)], { stdio: "inherit" });
   };
   process.stdout.write("vLLM: starting\n");
-  await setup(["start", folder, String(port), "--enable-prompt-tokens-details"], stop);
+  await setup(["start", folder, String(port), ...flags], stop);
   return { url: `http://127.0.0.1:${port}`, stop };
 }
 
