@@ -81,6 +81,19 @@ test("E1: models are the union over engines, each request reaches one that serve
   assert.ok(two.requests.length === 6 && two.requests.every((request) => request.body.toString().includes('"b"')));
 });
 
+test("E1: a model that an engine loads or drops while it runs is known after the next check", async (t) => {
+  const clock = new ManualClock();
+  const engine = await startRawEngine(t, { models: ["a"] });
+  const router = await startTestRouter(t, ["--static-backends", engine.url], { clock });
+  const status = async (model: string): Promise<number> =>
+    (await post(router.port, "/v1/completions", JSON.stringify({ model }))).status;
+  assert.deepEqual([await status("a"), await status("b")], [200, 404]);
+  engine.models = ["b"];
+  clock.advance(11_000);
+  await until(() => router.context.registry.serving("b") !== undefined, "the new model is known");
+  assert.deepEqual([await status("a"), await status("b")], [404, 200]);
+});
+
 test("E2: an endpoint that fails is taken out, tried by exactly one request, and comes back slowly", async (t) => {
   const clock = new ManualClock();
   const engines = await Promise.all(Array.from({ length: 4 }, () => startRawEngine(t)));

@@ -65,7 +65,8 @@ export interface RawEngineOptions {
 
 export class RawEngine {
   readonly #server: net.Server;
-  readonly #models: readonly string[];
+  /** What `/v1/models` lists. */
+  models: readonly string[];
   readonly #sockets = new Set<net.Socket>();
   readonly #scripts: RawHandler[] = [];
   /** Requests other than the router's own checks. */
@@ -84,7 +85,7 @@ export class RawEngine {
   port = 0;
 
   constructor(options: RawEngineOptions = {}) {
-    this.#models = options.models ?? ["test-model"];
+    this.models = options.models ?? ["test-model"];
     this.handler = options.handler ?? ((request) => request.connection.write(jsonAnswer({ object: "test" })));
     this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
   }
@@ -168,7 +169,7 @@ export class RawEngine {
       socket.end(`HTTP/1.1 ${this.health} Status\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
       return;
     }
-    const data = this.#models.map((id) => ({
+    const data = this.models.map((id) => ({
       id,
       object: "model",
       created: 1,

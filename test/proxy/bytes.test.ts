@@ -339,3 +339,53 @@ test("A2: usage and text in a stream that names them oddly do not disturb it", a
   assert.equal(response.text, frames.join(""));
   assert.equal(dataOf(response).at(-1), "[DONE]");
 });
+
+test("A2: an HTTP/1.0 client gets a chunked JSON answer without its chunks", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  const pieces = ['{"a":', '"b"', "}"].map(chunk);
+  engine.script((request) =>
+    request.connection.write(
+      Buffer.concat([
+        Buffer.from("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"),
+        ...pieces,
+        Buffer.from(lastChunk),
+      ]),
+    ),
+  );
+  const response = await relayed(router.port, "/v1/chat/completions", "1.0");
+  assert.deepEqual(response.json(), { a: "b" });
+  assert.equal(response.end, "closed");
+});
+
+test("A2: interim answers of an engine are its own business; the final one passes", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  engine.script((request) =>
+    request.connection.write(
+      `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n${jsonAnswer({ ok: true })}`,
+    ),
+  );
+  const response = await relayed(router.port);
+  assert.deepEqual(response.interim, []);
+  assert.deepEqual(response.json(), { ok: true });
+});
+
+test("A1: an alias is spliced into a form as into JSON", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, [
+    "--static-backends",
+    engine.url,
+    "--static-models",
+    "test-model",
+    "--static-aliases",
+    "whisper:test-model",
+  ]);
+  const form = (model: string): string =>
+    `--b\r\ncontent-disposition: form-data; name="model"\r\n\r\n${model}\r\n--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nwhisper\r\n--b--\r\n`;
+  const response = await post(router.port, "/v1/audio/transcriptions", form("whisper"), [
+    "content-type: multipart/form-data; boundary=b",
+  ]);
+  assert.equal(response.status, 200, response.text);
+  assert.equal(engine.requests[0]?.body.toString(), form("test-model"));
+});

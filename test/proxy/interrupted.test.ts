@@ -301,6 +301,23 @@ test("B4: --total-timeout-seconds ends any request: 504 total_timeout, not the e
   assert.equal(here.router.context.registry.list()[0]?.breaker.ejected, 0);
 });
 
+test("B4: --total-timeout-seconds in mid-stream: an error frame; inside of a JSON answer: the connection is cut", async (t) => {
+  const here = await stage(t, ["--total-timeout-seconds", "2"]);
+  here.engine.script((request) =>
+    request.connection.write(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))])),
+  );
+  const stream = await timedOut(here, 2200);
+  assert.match(stream.text, /^data: .*"one".*\n\ndata: \{"error":.*"code":"total_timeout"\}\}\n\n$/);
+  assert.ok(stream.complete);
+  const other = await stage(t, ["--total-timeout-seconds", "2"]);
+  other.engine.script((request) =>
+    request.connection.write('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a":'),
+  );
+  const json = await timedOut(other, 2200);
+  assert.equal(json.complete, false);
+  assert.notEqual(json.end, "open");
+});
+
 test("B4: no connection within --connect-timeout-seconds: another endpoint; 504 engine_connect_timeout with none left", async (t) => {
   // a stopped process: the system completes connections until its queue is full, then leaves them hanging
   const script = `

@@ -185,7 +185,7 @@ test("G2: health and readiness need no key and no engine", async (t) => {
   assert.deepEqual((await get(router.port, "/ready")).json(), { status: "ready" });
 });
 
-const dynamic = (engines: readonly RawEngine[], policy: string): string =>
+const fileOf = (engines: readonly RawEngine[], policy: string): string =>
   JSON.stringify({
     service_discovery: "static",
     routing_logic: policy,
@@ -199,7 +199,7 @@ test("G4: the dynamic file rewritten 20 times under load: no request is lost, an
     void turns(3).then(() => request.connection.write(rest));
   };
   const engines = await Promise.all([0, 1, 2, 3].map(() => startRawEngine(t, { handler })));
-  const file = temporaryFile(t, "dynamic.json", dynamic(engines, "roundrobin"));
+  const file = temporaryFile(t, "dynamic.json", fileOf(engines, "roundrobin"));
   const router = await startTestRouter(t, ["--dynamic-config-json", file]);
   let running = true;
   let count = 0;
@@ -214,7 +214,7 @@ test("G4: the dynamic file rewritten 20 times under load: no request is lost, an
   for (let i = 0; i < 20; i++) {
     // one engine stays, so that there is always one that was checked; the others come and go
     const some = engines.filter((_, at) => at === 0 || (i + at) % 3 !== 0);
-    writeFileSync(file, i % 7 === 6 ? "{ this is no JSON" : dynamic(some, i % 2 === 0 ? "roundrobin" : "leastload"));
+    writeFileSync(file, i % 7 === 6 ? "{ this is no JSON" : fileOf(some, i % 2 === 0 ? "roundrobin" : "leastload"));
     const before = count;
     await router.running.reload();
     await until(() => count > before + 10, "requests go on");
