@@ -60,6 +60,10 @@ export function renderHead(status: number, reason: string, headers: HeaderList):
   return text;
 }
 
+function noContent(head: string): boolean {
+  return head.startsWith("204", 9);
+}
+
 export class Exchange {
   readonly head: RequestHead;
   readonly receivedAtMs: number;
@@ -125,7 +129,8 @@ export class Exchange {
   begin(head: string, length: number | null): void {
     this.#closeAfter = this.#closes(length);
     let text = head;
-    if (length !== null) text += `content-length: ${length}\r\n`;
+    // RFC 9110 8.6: none in a 204
+    if (length !== null) text += noContent(head) ? "" : `content-length: ${length}\r\n`;
     else if (this.canChunk) text += "transfer-encoding: chunked\r\n";
     if (this.#closeAfter) text += "connection: close\r\n";
     else if (this.head.minor === 0) text += "connection: keep-alive\r\n";

@@ -28,7 +28,7 @@ export interface ConnectionLimits {
 const lingerMs = 5_000;
 const lingerBytes = 128 * 1024 * 1024;
 /** Pipelined bytes held while a request is answered. */
-const maxAheadBytes = 64 * 1024;
+const maxAheadBytes = 256 * 1024;
 
 const continueLine = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -49,6 +49,8 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #dropBody = false;
   #ahead: Buffer[] = [];
   #aheadBytes = 0;
+  /** The client pipelined more than is held: the connection ends with the present answer. */
+  #aheadDropped = false;
   #feeding = false;
   #closed = false;
   #lingering = false;
@@ -177,7 +179,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     if (exchange !== this.#exchange || this.#closed) return;
     this.#exchange = null;
     this.#sinceMs = this.#clock.nowMs();
-    if (close || this.#draining) {
+    if (close || this.#draining || this.#aheadDropped) {
       if (exchange.bodyComplete) this.#close();
       else this.#linger();
       return;
@@ -205,13 +207,20 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       return;
     }
     if (this.#exchange === null || this.#parser.inBody) {
-      this.#sinceMs = this.#clock.nowMs();
+      // a head has its time from its first byte on: one that drips must not live for ever
+      if (!this.#parser.inHead) this.#sinceMs = this.#clock.nowMs();
       this.#feed(chunk);
       return;
     }
+    if (this.#aheadDropped) return;
     this.#ahead.push(chunk);
     this.#aheadBytes += chunk.length;
-    if (this.#aheadBytes > maxAheadBytes) this.#socket.pause();
+    if (this.#aheadBytes > maxAheadBytes) {
+      // Reading goes on all the same: only so is it seen that the client leaves. RFC 9112 9.3.2: who pipelines must be
+      // ready to ask again on another connection.
+      this.#aheadDropped = true;
+      this.#ahead = [];
+    }
   };
 
   #feed(chunk: Buffer): void {
@@ -240,7 +249,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       this.#aheadBytes -= chunk.length;
       this.#feed(chunk);
     }
-    if (this.#aheadBytes <= maxAheadBytes && this.#socket.isPaused()) this.#socket.resume();
   }
 
   /** The bytes are no request: say so and close. */
@@ -271,7 +279,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#ahead = [];
     this.#sinceMs = this.#clock.nowMs();
     this.#socket.end();
-    if (this.#socket.isPaused()) this.#socket.resume();
   }
 
   #close(): void {
@@ -311,6 +318,12 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   onSweep(nowMs: number): void {
     const waited = nowMs - this.#sinceMs;
+    if ((this.#lingering || this.#exchange === null) && this.#socket.writableLength > 0) {
+      // the answer is finished and still on its way to a slow client: no other time runs until it has it
+      this.#sinceMs = nowMs;
+      this.#checkStall(nowMs);
+      return;
+    }
     if (this.#lingering) {
       if (waited > lingerMs) this.#onClose();
       return;
