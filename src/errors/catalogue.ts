@@ -184,7 +184,7 @@ export const errorCatalogue = {
     status: 503,
     outcome: "no_endpoint",
     label: "policy_no_endpoint",
-    when: "The model is known and none of its endpoints is ready.",
+    when: "None of the model's endpoints is ready, or engines have yet to tell their models.",
     fix: "Look at `/engines` for their state; the request may be sent again.",
   },
   overloaded: {

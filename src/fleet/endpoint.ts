@@ -67,6 +67,8 @@ export class Endpoint {
   busyUntilMs = 0;
   /** The last active check that went wrong, for people; null = none since the last good one. */
   lastProblem: string | null = "not checked yet";
+  /** An active check has come to an end, good or bad: until then nobody can say which models it has. */
+  asked = false;
   #checked = false;
   #leaving = false;
   readonly #onEmpty: (endpoint: Endpoint) => void;
@@ -129,6 +131,7 @@ export class Endpoint {
     this.entries = before.entries;
     if (this.configuredModels === null) this.models = before.entries.map((entry) => entry.id);
     this.#checked = this.models.length > 0;
+    this.asked = this.#checked;
   }
 
   /** Discovery no longer lists it: no new requests, the running ones finish. */

@@ -101,6 +101,7 @@ export class HealthMonitor {
     entry.busy = false;
     if (this.#stopped || endpoint.leaving) return;
     const now = clock.nowMs();
+    endpoint.asked = true;
     let waitMs: number;
     if (problem === null) {
       entry.failures = 0;

@@ -91,6 +91,17 @@ export class Registry {
     return this.#byModel.get(model);
   }
 
+  /**
+   * Whether a model that nobody serves may be one that an engine has yet to tell: an engine was not asked to the end since
+   * it was listed, or none has told anything.
+   */
+  get learning(): boolean {
+    for (const endpoint of this.#endpoints.values()) {
+      if (endpoint.configuredModels === null && !endpoint.asked) return true;
+    }
+    return this.#byModel.size === 0 && this.#endpoints.size > 0;
+  }
+
   /** Names that a client may use, sorted. */
   names(): string[] {
     const names = new Set(this.#byModel.keys());

@@ -135,6 +135,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (facts.model === null) return null;
     const model = registry.resolve(facts.model);
     if (registry.serving(model) === undefined) {
+      if (registry.learning) {
+        const name = facts.model.slice(0, 200);
+        throw new LmstackError("no_endpoint", `Not all engines have told their models yet, and \`${name}\` may be one: try again shortly.`);
+      }
       const known = registry.names();
       const list = known.length === 0 ? "none is known yet" : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
       throw new LmstackError("model_not_found", `The model \`${facts.model.slice(0, 200)}\` does not exist; ${list}.`, "model");

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
 import type { EndpointSpec } from "../../src/config/types.ts";
 import { startEngine } from "../../src/engine/serve.ts";
-import { RawClient, get, post, rawRequest } from "../helpers/http-client.ts";
+import { RawClient, get, post, rawRequest, type ClientResponse } from "../helpers/http-client.ts";
 import {
   chunk,
   done,
@@ -39,16 +39,35 @@ test("E1: an endpoint gets no traffic before its first good check, though its mo
   assert.equal(await ask(router), 200);
 });
 
-test("E1: an endpoint whose models are not known gets no traffic, and its model is unknown until then", async (t) => {
+test("E1: an endpoint whose models are not known gets no traffic: 503 and worth repeating, not 404", async (t) => {
   const engine = await startRawEngine(t, { models: [] });
   const router = await startTestRouter(t, ["--static-backends", engine.url], { early: true });
   await until(() => engine.checks.length >= 2, "the models were asked for");
   await turns(5);
-  assert.equal(await ask(router), 404);
+  assert.equal(await ask(router), 503);
   assert.equal(engine.requests.length, 0);
   const state = (await get(router.port, "/engines")).json() as { state: string; problem?: string }[];
   assert.equal(state[0]?.state, "starting");
   assert.match(state[0]?.problem ?? "", /names no model/);
+});
+
+test("E1: a router that has just started does not call a model unknown before each engine was asked", async (t) => {
+  // a rolling update replaces routers under load: a 404 would not be repeated by any client
+  const one = await startRawEngine(t, { models: ["a"] });
+  const two = await startRawEngine(t, { models: ["b"] });
+  two.answersChecks = false;
+  const router = await startTestRouter(t, ["--static-backends", `${one.url},${two.url}`], { early: true });
+  const asked = (): Promise<ClientResponse> => post(router.port, "/v1/completions", '{"model":"b"}');
+  const before = await asked();
+  assert.equal(before.status, 503);
+  assert.equal(before.header("x-should-retry"), "true");
+  await until(() => router.context.registry.serving("a") !== undefined, "the first engine has told its model");
+  assert.equal((await asked()).status, 503);
+  two.kill();
+  await until(() => router.context.registry.list()[1]?.asked === true, "the second engine's check has failed");
+  const after = await asked();
+  assert.equal(after.status, 404);
+  assert.match(after.text, /known: a/);
 });
 
 for (const health of [500, 503, 404]) {
