@@ -15,7 +15,7 @@ const flags = [
   "--enable-prompt-tokens-details",
   "--enable-server-load-tracking",
   "--enable-auto-tool-choice",
-  ...["--tool-call-parser", "hermes"],
+  "--tool-call-parser=hermes",
 ];
 
 export interface TestVllm {

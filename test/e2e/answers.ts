@@ -68,11 +68,15 @@ const accidental = /^(id|created|created_at|completed_at|item_id|call_id|request
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value);
+}
+
 export function masked(value: Json): Json {
-  if (Array.isArray(value)) return value.map(masked);
+  if (isList(value)) return value.map(masked);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value as Readonly<Record<string, Json>>).map(([key, inner]) => [
+    Object.entries(value).map(([key, inner]) => [
       key,
       accidental.test(key) && inner !== null && typeof inner !== "object" ? "*" : masked(inner),
     ]),
@@ -109,7 +113,7 @@ export function toldBy(stream: string): Told {
     if (data === undefined) throw new Error(`a frame without data: ${JSON.stringify(frame)}`);
     const where = data === "[DONE]" ? "" : choiceOf(JSON.parse(data) as Json);
     const walk = (value: Json, path: string): Json => {
-      if (Array.isArray(value)) {
+      if (isList(value)) {
         const key = path.slice(path.lastIndexOf(".") + 1);
         if (listKeys.has(key) || (key === "content" && path.includes("logprobs"))) {
           (lists[`${where} ${path}`] ??= []).push(...value);
@@ -119,7 +123,7 @@ export function toldBy(stream: string): Told {
       }
       if (typeof value !== "object" || value === null) return value;
       return Object.fromEntries(
-        Object.entries(value as Readonly<Record<string, Json>>).map(([key, inner]) => {
+        Object.entries(value).map(([key, inner]) => {
           if (key === "usage" && inner !== null) {
             usage = inner;
             return [key, "usage"];
@@ -150,7 +154,7 @@ export function toldBy(stream: string): Told {
 }
 
 function withoutNumber(value: Json): Json {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if (typeof value !== "object" || value === null || isList(value)) return value;
   return { ...value, ...("sequence_number" in value ? { sequence_number: "#" } : {}) };
 }
 
