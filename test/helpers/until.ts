@@ -5,7 +5,7 @@
  * Resolves when `condition` gives true.
  * @param what completes the sentence "gave up waiting until ..."
  */
-export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
   const start = performance.now();
   for (let turn = 0; !condition(); turn++) {
     if (performance.now() - start > timeoutMs) throw new Error(`gave up waiting until ${what}`);

@@ -90,9 +90,9 @@ for (const kind of ["stream", "audio"] as const) {
     });
     socket.resume();
     if (kind === "stream")
-      await until(() => tail.toString().endsWith(`${done}\r\n${lastChunk}`), "the end has come", 30_000);
+      await until(() => tail.toString().endsWith(`${done}\r\n${lastChunk}`), "the end has come", 60_000);
+    await until(() => received >= expected, "all bytes have come", 60_000);
     await router.idle();
-    await until(() => received >= expected, "all bytes have come", 30_000);
     assert.equal(received, expected);
     assert.equal(
       router.metric(

@@ -1,7 +1,7 @@
 // Rows G1, G2 and G4: a router ends without losing a request, is ready when it should get traffic, and takes a new
 // configuration while requests run.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
 import { RawClient, errorOf, get, post, rawRequest } from "../helpers/http-client.ts";
@@ -214,7 +214,12 @@ test("G4: the dynamic file rewritten 20 times under load: no request is lost, an
   for (let i = 0; i < 20; i++) {
     // one engine stays, so that there is always one that was checked; the others come and go
     const some = engines.filter((_, at) => at === 0 || (i + at) % 3 !== 0);
-    writeFileSync(file, i % 7 === 6 ? "{ this is no JSON" : fileOf(some, i % 2 === 0 ? "roundrobin" : "leastload"));
+    // replaced at once: the watcher may be reading, and half a file would count as one more rejected
+    writeFileSync(
+      `${file}.new`,
+      i % 7 === 6 ? "{ this is no JSON" : fileOf(some, i % 2 === 0 ? "roundrobin" : "leastload"),
+    );
+    renameSync(`${file}.new`, file);
     const before = count;
     await router.running.reload();
     await until(() => count > before + 10, "requests go on");
