@@ -192,8 +192,10 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#exchange = null;
     if (this.#closed) return;
     this.#closed = true;
-    // a reset where the system can: a client must not take it for a proper end
-    this.#socket.resetAndDestroy();
+    // A reset: a client must not take it for a proper end. TLS has none and throws when asked for one; there the missing
+    // close_notify says the same.
+    if (this.encrypted) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
     this.#leave();
   }
 
