@@ -106,7 +106,8 @@ export class ResponseParser implements ChunkSink {
       const head = this.#recognise(buf, at, end) ?? this.#parse(buf, at, end);
       if (head === null) return end;
       at = this.#next;
-      this.#begin(head);
+      // with the end of an answer its owner may have sent the next request already: what follows here is not its answer
+      if (this.#begin(head)) return at;
     }
     if (at >= end) return at;
     switch (this.#state) {
@@ -178,17 +179,20 @@ export class ResponseParser implements ChunkSink {
     return head;
   }
 
-  #begin(head: ResponseHead): void {
+  /** @returns whether the answer ends with its head */
+  #begin(head: ResponseHead): boolean {
     if (head.status < 200) {
       // interim answers carry nothing for the client; an upgrade was never asked for
       if (head.status === 101) throw malformed("the engine switched protocols unasked");
-      return;
+      return false;
     }
     const noBody = this.#noBody || head.status === 204 || head.status === 304;
     if (noBody || head.contentLength === 0) {
       this.#sink.onHead(head);
       this.#finish();
-    } else if (head.chunked) {
+      return true;
+    }
+    if (head.chunked) {
       this.#state = inChunks;
       this.#chunks = new ChunkedDecoder(this.#maxHeadBytes);
       this.#sink.onHead(head);
@@ -200,6 +204,7 @@ export class ResponseParser implements ChunkSink {
       this.#state = untilClose;
       this.#sink.onHead(head);
     }
+    return false;
   }
 
   #finish(): void {

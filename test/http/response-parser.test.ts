@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { ResponseParser } from "../../src/http/response-parser.ts";
 import { mutate } from "./fuzz/mutate.ts";
 import { Random } from "./fuzz/random.ts";
 import { responseRegressions } from "./fuzz/regressions.ts";
@@ -168,4 +169,21 @@ test("an HTTP/1.0 answer in chunks does not leave its connection open", () => {
     bytesOf("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n"),
   ]);
   assert.equal(head?.keepAlive, false);
+});
+
+test("bytes behind an answer without a body do not answer the request that is sent as it ends", () => {
+  // A pipelined request is sent from within the end of the answer before it: the parser was ready for its answer then, and
+  // took bytes that had come before the request for it.
+  for (const head of ["HTTP/1.1 200 OK\r\ncontent-length: 0", "HTTP/1.1 204 No Content"]) {
+    const bytes = Buffer.from(`${head}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil`);
+    let answers = 0;
+    const parser: ResponseParser = new ResponseParser(1024, {
+      onHead: () => answers++,
+      onChunkData: () => undefined,
+      onRead: () => undefined,
+      onMessageEnd: () => parser.reset(false),
+    });
+    assert.equal(parser.feed(bytes, 0, bytes.length), head.length + 4);
+    assert.equal(answers, 1);
+  }
 });
