@@ -12,6 +12,8 @@ import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay
 
 const usageKey = Buffer.from('"usage"');
 const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
+/** At the start of the event: a text that a model makes may speak of `message_stop`, too. */
+const messageEnd = /^(?:event: ?message_stop\r?\n|data: ?\{"type": ?"message_stop")/;
 
 export class StreamRelay implements Relay, FrameSink {
   readonly #owner: RelayOwner;
@@ -74,7 +76,7 @@ export class StreamRelay implements Relay, FrameSink {
       if (usage !== null) this.#owner.usage(usage);
     }
     if (this.#row.lastEvent === "message_stop") {
-      if (frame.indexOf("message_stop") >= 0) this.#sawLast = true;
+      if (messageEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
     } else if (this.#row.lastEvent === "response") {
       if (responseEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
       if (this.#askedForResponseId) this.#findResponseId(frame);
@@ -137,9 +139,9 @@ export class StreamRelay implements Relay, FrameSink {
     return this.#committed && this.#sawLast && this.#isWhole();
   }
 
-  /** Whether the stream may end here. */
+  /** Whether the stream may end here. What follows the last event, an empty line too many say, is nothing that is missing. */
   #isWhole(): boolean {
-    return (this.#sawLast || this.#row.lastEvent === null) && this.#scanner.heldBytes === 0;
+    return this.#sawLast || (this.#row.lastEvent === null && this.#scanner.heldBytes === 0);
   }
 
   #beginRead(): void {

@@ -120,6 +120,37 @@ test("C1: a stream of messages is whole with message_stop, and not with anything
   assert.equal(router.metric('lmstack_requests_total{model="test-model",api="messages",outcome="ok"}'), 1);
 });
 
+test("C1: a text that speaks of message_stop does not end a stream of messages", async (t) => {
+  // the word was looked for anywhere in an event: an engine that died behind such a text was taken for one that had ended
+  const { engine, router } = await stage(t);
+  const data = { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "then comes message_stop" } };
+  const text = `event: content_block_delta\ndata: ${JSON.stringify(data)}\n\n`;
+  engine.script(
+    ({ connection }) =>
+      void connection.flushed(Buffer.concat([Buffer.from(streamHead()), chunk(text)])).then(() => connection.reset()),
+  );
+  const response = await post(router.port, "/v1/messages", body);
+  assert.match(response.text, /\n\nevent: error\ndata: /);
+  await router.idle();
+  assert.equal(router.metric('lmstack_requests_total{model="test-model",api="messages",outcome="cut"}'), 1);
+});
+
+test("C1: an empty line behind [DONE] takes nothing from a stream that is whole", async (t) => {
+  const { engine, router } = await stage(t);
+  for (const rest of ["\n", "\r\n", ": bye"]) {
+    engine.script(({ connection }) =>
+      connection.write(
+        Buffer.concat([Buffer.from(streamHead()), chunk(event("one")), chunk(done + rest), Buffer.from(lastChunk)]),
+      ),
+    );
+    const response = await post(router.port, "/v1/chat/completions", body);
+    assert.equal(response.text, event("one") + done);
+    assert.ok(response.complete);
+  }
+  await router.idle();
+  assert.equal(router.metric('lmstack_requests_total{model="test-model",api="chat",outcome="ok"}'), 3);
+});
+
 test("C1: on /v1/responses the frame is that of the Responses API", async (t) => {
   const { engine, router } = await stage(t);
   const first = 'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_1"}}\n\n';
