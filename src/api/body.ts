@@ -1,81 +1,78 @@
-// A request body as it lies in memory: pieces as they came, small ones joined, never one copy of the whole unless somebody
-// must see it whole.
-import { ByteAccumulator } from "../http/bytes.ts";
+// A request body as it lies in memory: one buffer of the pool, filled as bytes arrive. What is added is copied, because it
+// is only lent; what is handed out is not.
+import type { BufferPool } from "../http/buffer-pool.ts";
 
-/** Pieces below this are joined: a body in chunks of one byte must not cost an object a byte. */
-const joinBelowBytes = 4096;
+/** A length that a client only announces gets no more memory than this at once. */
+const maxAnnouncedBytes = 1024 * 1024;
+const firstBytes = 4 * 1024;
 
 export class Body {
-  readonly #pieces: Buffer[] = [];
-  #small: ByteAccumulator | null = null;
+  readonly #pool: BufferPool;
+  #buffer: Buffer | null = null;
   #length = 0;
+  readonly #expected: number;
+
+  /** @param expectedBytes its length where that is known; below 0 = unknown */
+  constructor(pool: BufferPool, expectedBytes: number) {
+    this.#pool = pool;
+    this.#expected = expectedBytes;
+  }
 
   get length(): number {
     return this.#length;
   }
 
-  add(piece: Buffer): void {
-    this.#length += piece.length;
-    if (piece.length >= joinBelowBytes || (this.#pieces.length === 0 && this.#small === null)) {
-      this.#settle();
-      this.#pieces.push(piece);
-      return;
+  /** Takes a copy of the bytes. */
+  add(bytes: Buffer): void {
+    const needed = this.#length + bytes.length;
+    let buffer = this.#buffer;
+    if (buffer === null || needed > buffer.length) {
+      buffer = this.#grow(needed);
+      this.#buffer = buffer;
     }
-    this.#small ??= new ByteAccumulator();
-    this.#small.append(piece, 0, piece.length);
-    if (this.#small.length >= 16 * joinBelowBytes) this.#settle();
+    bytes.copy(buffer, this.#length);
+    this.#length = needed;
   }
 
-  #settle(): void {
-    if (this.#small === null) return;
-    this.#pieces.push(this.#small.view());
-    this.#small = null;
+  #grow(needed: number): Buffer {
+    const before = this.#buffer;
+    if (before === null) {
+      const announced = Math.min(this.#expected, maxAnnouncedBytes);
+      return this.#pool.take(Math.max(needed, announced < 0 ? firstBytes : announced));
+    }
+    const grown = this.#pool.take(Math.max(needed, before.length * 2));
+    before.copy(grown, 0, 0, this.#length);
+    this.#pool.give(before);
+    return grown;
   }
 
-  /** The pieces in order. */
-  get pieces(): readonly Buffer[] {
-    this.#settle();
-    return this.#pieces;
+  /** All of it. */
+  whole(): Buffer {
+    return this.slice(0, this.#length);
   }
 
-  /** Bytes [start, end), copied only where they cross pieces. */
+  /** Bytes [start, end), in place. */
   slice(start: number, end: number): Buffer {
-    const parts: Buffer[] = [];
-    let offset = 0;
-    for (const piece of this.pieces) {
-      const from = Math.max(0, start - offset);
-      const to = Math.min(piece.length, end - offset);
-      if (from < to) parts.push(piece.subarray(from, to));
-      offset += piece.length;
-      if (offset >= end) break;
-    }
-    const only = parts[0];
-    return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
+    return this.#buffer === null ? Buffer.alloc(0) : this.#buffer.subarray(start, end);
   }
 
   /** Bytes [start, end) as text. */
   text(start: number, end: number): string {
-    const { pieces } = this;
-    const only = pieces[0];
-    return pieces.length === 1 && only !== undefined ? only.toString("utf8", start, end) : this.slice(start, end).toString("utf8");
+    return this.#buffer === null ? "" : this.#buffer.toString("utf8", start, end);
   }
 
-  /** The pieces with bytes [start, end) replaced, the others as they are. */
+  /** Its pieces with bytes [start, end) replaced; the body itself stays as it is. */
   splice(start: number, end: number, replacement: Buffer): Buffer[] {
-    const out: Buffer[] = [];
-    let offset = 0;
-    let placed = false;
-    for (const piece of this.pieces) {
-      const pieceEnd = offset + piece.length;
-      if (offset < start) out.push(piece.subarray(0, Math.min(piece.length, start - offset)));
-      if (!placed && pieceEnd >= start) {
-        out.push(replacement);
-        placed = true;
-      }
-      if (pieceEnd > end) out.push(piece.subarray(Math.max(0, end - offset)));
-      offset = pieceEnd;
-    }
-    if (!placed) out.push(replacement);
-    return out.filter((piece) => piece.length > 0);
+    return [this.slice(0, start), replacement, this.slice(end, this.#length)].filter((piece) => piece.length > 0);
+  }
+
+  /**
+   * Forgets the bytes.
+   * @param unused nothing that was handed out is used any more: the memory may be used again
+   */
+  release(unused: boolean): void {
+    if (unused && this.#buffer !== null) this.#pool.give(this.#buffer);
+    this.#buffer = null;
+    this.#length = 0;
   }
 }

@@ -81,6 +81,11 @@ export class EngineConnection implements ResponseSink {
     return this.#closed;
   }
 
+  /** Whether nothing of the request waits in this process any more. */
+  get requestSent(): boolean {
+    return this.#closed || this.#socket.writableLength === 0;
+  }
+
   /** Whether an earlier request was answered on it. */
   get reused(): boolean {
     return this.#served > 0;

@@ -6,6 +6,7 @@ import type { RequestHead } from "./request-parser.ts";
 
 /** Who reads the request's body. */
 export interface BodyReader {
+  /** @param chunk only lent: what is kept of it has to be copied */
   onBodyChunk(chunk: Buffer): void;
   onBodyEnd(): void;
   /** The body can't be had: too slow, malformed or too large. Nothing more comes. */

@@ -4,6 +4,7 @@
 import type { Socket } from "node:net";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { Clock } from "../clock.ts";
+import { readAccepted } from "./accepted-socket.ts";
 import { Exchange, renderHead, type ExchangeHost } from "./exchange.ts";
 import { RequestParser, type RequestHead, type RequestSink } from "./request-parser.ts";
 import type { Sweepable, Sweeper } from "./sweeper.ts";
@@ -62,7 +63,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #stalledSinceMs = -1;
 
   constructor(
-    socket: Socket,
+    accepted: Socket,
     clock: Clock,
     limits: ConnectionLimits,
     handler: ServerHandler,
@@ -71,6 +72,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     encrypted: boolean,
     onClosed: (connection: ServerConnection) => void,
   ) {
+    const socket = encrypted ? accepted : readAccepted(accepted, this.#onData);
     this.#socket = socket;
     this.#clock = clock;
     this.#limits = limits;
@@ -83,7 +85,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#parser = new RequestParser(limits.maxHeadBytes, this);
     this.#sinceMs = clock.nowMs();
     sweeper.add(this);
-    socket.on("data", this.#onData);
+    if (encrypted) socket.on("data", this.#onData);
     socket.on("end", () => this.#onEnd());
     socket.on("error", () => this.#onClose());
     socket.on("close", () => this.#onClose());
@@ -201,6 +203,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   // --- the socket
 
+  /** @param chunk only lent */
   readonly #onData = (chunk: Buffer): void => {
     if (this.#closed) return;
     if (this.#lingering) {
@@ -215,7 +218,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       return;
     }
     if (this.#aheadDropped) return;
-    this.#ahead.push(chunk);
+    this.#ahead.push(Buffer.from(chunk));
     this.#aheadBytes += chunk.length;
     if (this.#aheadBytes > maxAheadBytes) {
       // Reading goes on all the same: only so is it seen that the client leaves. RFC 9112 9.3.2: who pipelines must be
@@ -231,7 +234,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     try {
       while (at < chunk.length && !this.#closed && !this.#lingering) {
         if (this.#exchange !== null && !this.#parser.inBody) {
-          this.#ahead.unshift(chunk.subarray(at));
+          this.#ahead.unshift(Buffer.from(chunk.subarray(at)));
           this.#aheadBytes += chunk.length - at;
           break;
         }

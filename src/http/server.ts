@@ -34,9 +34,10 @@ export class HttpServer {
     this.#encrypted = serverTls !== null;
     // half-open, because after an error the answer must go out while the client is still sending
     const options = { allowHalfOpen: true, noDelay: true };
+    const plain = { ...options, pauseOnConnect: true };
     this.#server =
       serverTls === null
-        ? net.createServer(options, this.#accept)
+        ? net.createServer(plain, this.#accept)
         : tls.createServer({ ...options, ...serverTls, ALPNProtocols: ["http/1.1"], handshakeTimeout: limits.headMs }, this.#accept);
   }
 
@@ -89,7 +90,6 @@ export class HttpServer {
   }
 
   readonly #accept = (socket: net.Socket): void => {
-    socket.setNoDelay(true);
     const connection = new ServerConnection(
       socket,
       this.#clock,

@@ -72,6 +72,11 @@ export class Attempt implements EngineReceiver {
     this.#connection.destroy();
   }
 
+  /** Whether the system has taken all of the request. */
+  get requestSent(): boolean {
+    return this.#connection.requestSent;
+  }
+
   resume(): void {
     this.#connection.resume();
   }

@@ -4,6 +4,7 @@ import type { RouterConfig } from "../config/types.ts";
 import type { Keys } from "../admission/key-files.ts";
 import type { HealthMonitor } from "../fleet/health.ts";
 import type { Registry } from "../fleet/registry.ts";
+import type { BufferPool } from "../http/buffer-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import type { RouterLog } from "../observe/log.ts";
 import type { RouterMetrics } from "../observe/router-metrics.ts";
@@ -27,6 +28,8 @@ export interface RouterContext {
   readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */
   readonly routing: { name: string; choose: Policy; sessionKey: string | null };
+  /** Memory of request bodies. */
+  readonly buffers: BufferPool;
   /** Request bodies held, all together. */
   bufferedBytes: number;
   /** Addresses whose X-Forwarded-For is believed. */

@@ -20,7 +20,7 @@ export interface RequestFacts {
 const noFacts: RequestFacts = { model: null, stream: false, sessionField: null, previousResponse: null };
 
 export class Intake {
-  readonly body = new Body();
+  readonly body: Body;
   readonly #boundary: string | null;
   readonly #scanner: JsonFieldScanner | null;
   readonly #sessionField: string | null;
@@ -28,9 +28,11 @@ export class Intake {
 
   /**
    * @param sessionField JSON field that names a session, or null
+   * @param body takes the bytes
    * @throws LmstackError when the content type can't be read on this path
    */
-  constructor(row: RelayRow, contentType: string | null, contentEncoding: string | null, sessionField: string | null) {
+  constructor(row: RelayRow, contentType: string | null, contentEncoding: string | null, sessionField: string | null, body: Body) {
+    this.body = body;
     this.#sessionField = sessionField;
     if (contentEncoding !== null && contentEncoding.toLowerCase() !== "identity") {
       throw new LmstackError("invalid_json", `A body with content-encoding ${JSON.stringify(contentEncoding)} can't be read: send it uncompressed.`);
@@ -74,13 +76,13 @@ export class Intake {
   /** The body with another model in it; as it came where `model` is null. */
   pieces(model: string | null): readonly Buffer[] {
     const range = this.#modelRange;
-    if (model === null || range === null) return this.body.pieces;
+    if (model === null || range === null) return this.body.length === 0 ? [] : [this.body.whole()];
     const value = this.#boundary === null ? JSON.stringify(model) : model;
     return this.body.splice(range.start, range.end, Buffer.from(value));
   }
 
   #formFacts(boundary: string): RequestFacts {
-    const whole = this.body.slice(0, this.body.length);
+    const whole = this.body.whole();
     const field = findFormField(whole, boundary, "model");
     if (field === null || field.value === "") {
       throw new LmstackError("missing_model", `The form field "model" is ${field === null ? "missing" : "empty"}: name one of the models of /v1/models.`, "model");

@@ -3,6 +3,7 @@
 // Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
 // retried once the first event has left.
 import { errorAnswer, errorFrame, retryAfterHeaders } from "../api/error-body.ts";
+import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
@@ -35,6 +36,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   readonly #plan: RequestPlan;
   readonly #row: RelayRow;
   readonly #requestId: string;
+  readonly #body: Body;
   #intake: Intake | null = null;
   #reserved = 0;
   #facts: RequestFacts | null = null;
@@ -64,6 +66,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.exchange = exchange;
     this.#plan = plan;
     this.#row = plan.row;
+    this.#body = new Body(ctx.buffers, exchange.head.contentLength);
     this.#requestId = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
   }
 
@@ -74,7 +77,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     ctx.active.add(this);
     ctx.retryBudget.request(exchange.receivedAtMs);
     try {
-      this.#intake = new Intake(this.#row, this.#plan.contentType, this.#plan.contentEncoding, ctx.routing.sessionKey);
+      this.#intake = new Intake(this.#row, this.#plan.contentType, this.#plan.contentEncoding, ctx.routing.sessionKey, this.#body);
     } catch (error) {
       this.#fail(asLmstack(error));
       return;
@@ -439,6 +442,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#reserved = 0;
     this.#pieces = noPieces;
     this.#intake = null;
+    // the engine's socket may still be taking it
+    this.#body.release(this.#attempt === null || this.#attempt.requestSent);
   }
 
   #end(outcome: Outcome, status: number, error: string | null): void {

@@ -9,6 +9,7 @@ import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynam
 import { UsageError } from "../errors/usage-error.ts";
 import { HealthMonitor } from "../fleet/health.ts";
 import { Registry } from "../fleet/registry.ts";
+import { BufferPool } from "../http/buffer-pool.ts";
 import type { EnginePool } from "../http/engine-pool.ts";
 import { HttpServer } from "../http/server.ts";
 import { Sweeper } from "../http/sweeper.ts";
@@ -53,6 +54,8 @@ export interface RunningRouter {
 /** How late a request's time limit may be noticed. */
 const deadlineSweepMs = 100;
 const poolSweepMs = 500;
+/** Memory of past request bodies that is kept for the next ones. */
+const freeBufferBytes = 32 * 1024 * 1024;
 
 /**
  * @throws UsageError when a file can't be read; the system's error when the port can't be had
@@ -93,6 +96,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     responses: new ResponseAffinity(),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: { name: config.dynamic.policy, choose: createPolicy(config.dynamic.policy), sessionKey: config.dynamic.sessionKey },
+    buffers: new BufferPool(freeBufferBytes),
     bufferedBytes: 0,
     trusted: trustedProxies(config.trustedProxies),
   };
