@@ -83,8 +83,9 @@ export class HealthMonitor {
     let soonest = Number.POSITIVE_INFINITY;
     for (const [endpoint, entry] of this.#next) {
       if (entry.busy) continue;
-      if (entry.dueMs <= now && this.#underWay < maxAtOnce) void this.#check(endpoint, entry);
-      else soonest = Math.min(soonest, entry.dueMs);
+      if (entry.dueMs > now) soonest = Math.min(soonest, entry.dueMs);
+      // without a place it waits for the end of another check, which comes back here
+      else if (this.#underWay < maxAtOnce) void this.#check(endpoint, entry);
     }
     if (soonest !== Number.POSITIVE_INFINITY) {
       this.#timer = this.#options.clock.setTimer(Math.max(1, soonest - now), this.#run);
@@ -99,7 +100,11 @@ export class HealthMonitor {
     const problem = await this.#ask(endpoint, entry).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     this.#underWay--;
     entry.busy = false;
-    if (this.#stopped || endpoint.leaving) return;
+    if (this.#stopped) return;
+    if (endpoint.leaving) {
+      this.#run();
+      return;
+    }
     const now = clock.nowMs();
     endpoint.asked = true;
     let waitMs: number;
@@ -136,8 +141,10 @@ export class HealthMonitor {
     if (problem !== null) return problem;
     const inference = this.#inference;
     if (inference === null || clock.nowMs() < entry.inferenceDueMs) return null;
-    entry.inferenceDueMs = clock.nowMs() + inference.intervalMs;
-    return await this.#infer(endpoint, inference, key);
+    const wrong = await this.#infer(endpoint, inference, key);
+    // a failed one is asked again with the next check, or that would find all well and take its word back
+    if (wrong === null) entry.inferenceDueMs = clock.nowMs() + inference.intervalMs;
+    return wrong;
   }
 
   #learnModels(endpoint: Endpoint, status: number, body: Buffer): string | null {

@@ -331,3 +331,34 @@ test("G3: an endpoint that comes back while it drains is a new one beside the ol
   await router.idle();
   client.close();
 });
+
+test("E5: an engine that is healthy by its word and fails inference checks gets no traffic until one passes", async (t) => {
+  // The next check, two seconds later, did not ask for inference again and so found all well: no engine was ever ejected.
+  const good = await startRawEngine(t);
+  const half = await startRawEngine(t);
+  const checked: number[] = [];
+  let status = 200;
+  half.handler = ({ connection }) => {
+    checked.push(status);
+    connection.write(jsonAnswer({ object: "test" }, status));
+  };
+  const clock = new ManualClock();
+  const options = ["--static-backend-health-checks", "--static-backend-health-check-interval", "60"];
+  const router = await startTestRouter(t, ["--static-backends", `${good.url},${half.url}`, ...options], { clock });
+  const state = (): string | undefined => router.context.registry.list()[1]?.state(clock.nowMs());
+  const pass = async (ms: number, done: () => boolean, what: string): Promise<void> => {
+    await until(() => {
+      if (!done()) clock.advance(ms);
+      return done();
+    }, what);
+  };
+  assert.deepEqual(checked, [200], "asked once before it is known");
+  status = 500;
+  await pass(50, () => state() === "ejected", "it is ejected");
+  assert.deepEqual(checked.slice(0, 3), [200, 500, 500]);
+  const before = half.requests.length;
+  assert.equal(await ask(router), 200);
+  assert.equal(half.requests.length, before);
+  status = 200;
+  await pass(50, () => router.context.registry.list()[1]?.breaker.admits(clock.nowMs()) === true, "it may be probed");
+});
