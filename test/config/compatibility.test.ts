@@ -26,7 +26,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["static-models", "m", "works"],
   ["static-aliases", "x:m", "works"],
   ["static-model-types", "chat", "works"],
-  ["static-model-labels", "p", "works"],
+  ["static-model-labels", "p", "warns"],
   ["static-backend-health-checks", null, "works"],
   ["static-backend-health-check-interval", "30", "works"],
   ["static-backend-health-check-timeout-seconds", "5", "works"],
@@ -55,7 +55,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["file-storage-path", "/tmp/vllm_files", "warns"],
   ["batch-processor", "local", "warns"],
   ["engine-stats-interval", "15", "warns"],
-  ["request-stats-window", "60", "works"],
+  ["request-stats-window", "60", "warns"],
   ["log-stats", null, "warns"],
   ["log-stats-interval", "10", "warns"],
   ["dynamic-config-yaml", "d.yaml", "works"],
@@ -125,17 +125,13 @@ test("our own flags of the same style are known", () => {
     ["api-key-file", "keys"],
     ["admin-key-file", "keys"],
     ["engine-api-key-file", "keys"],
-    ["inject-stream-usage"],
     ["config", "r.yaml"],
   ] as const;
-  const argv = own.flatMap(([flag, value]) => (value === undefined ? [`--${flag}`] : [`--${flag}`, value]));
+  const argv = own.flatMap(([flag, value]) => [`--${flag}`, value]);
   const { config, warnings } = parseRouter(argv, { files: { keys: "k\n", "r.yaml": "" } });
   assert.deepEqual(warnings, []);
   const defaults = parseRouter([]).config;
-  assert.deepEqual(
-    { ...config, apiKeyFile: null, adminKeyFile: null, engineApiKeyFile: null, injectStreamUsage: false },
-    defaults,
-  );
+  assert.deepEqual({ ...config, apiKeyFile: null, adminKeyFile: null, engineApiKeyFile: null }, defaults);
 });
 
 test("what is planned and not built is refused rather than silently dropped", () => {

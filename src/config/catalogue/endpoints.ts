@@ -71,7 +71,8 @@ export const endpointOptions = {
     commands,
     default: [],
     placeholder: "LABEL,...",
-    help: "The pool label of each engine, one per URL.",
+    state: "not yet",
+    help: "The pool label of each engine, one per URL, for the prefill/decode policies.",
   }),
   "static-backend-health-checks": boolean({
     group,

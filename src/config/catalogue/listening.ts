@@ -73,7 +73,7 @@ export const listeningOptions = {
     group: "Keys",
     commands,
     default: null,
-    help: "Keys for `/engines`, sleep and wake, explain headers and the console.",
+    help: "Keys for administration: `/engines`. Without it everybody may look.",
   }),
   "engine-api-key-file": file({
     group: "Keys",
@@ -112,6 +112,7 @@ export const listeningOptions = {
     group: "Connections to engines",
     commands,
     default: false,
+    state: "not yet",
     help: "Ask engines for the usage of each stream, so that tokens are counted, and take the extra event out again. Off, since it changes the request's body.",
   }),
   "engine-tls-ca-file": file({

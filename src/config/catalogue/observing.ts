@@ -34,6 +34,7 @@ export const observingOptions = {
     group,
     commands,
     default: true,
+    state: "not yet",
     help: "Also emit the metric names that production-stack's dashboards query.",
   }),
   "request-stats-window": seconds({
@@ -41,6 +42,7 @@ export const observingOptions = {
     commands,
     default: 60,
     min: 1,
+    state: "not yet",
     help: "Sliding window of the per-server gauges of --legacy-metrics.",
   }),
   "engine-stats-interval": seconds({
