@@ -53,7 +53,7 @@ const backslash = 0x5c;
 const maxKeyBytes = 512;
 const maxDepth = 1024;
 /** So many bytes of a string are looked at one by one before the rest is searched natively. */
-const nearBytes = 48;
+const nearBytes = 8;
 
 /** A string goes on behind the piece; its next byte is escaped. */
 const openEscaped = -2;
