@@ -5,6 +5,7 @@ import type { RelayRow } from "../api/table.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import { LoadTicket } from "../fleet/endpoint.ts";
 import type { EngineConnection, EngineFailure, EngineReceiver } from "../http/engine-connection.ts";
+import { headerValue } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { RouterConfig } from "../config/types.ts";
@@ -85,7 +86,8 @@ export class Attempt implements EngineReceiver {
 
   onHead(head: ResponseHead): void {
     this.head = head;
-    const stream = head.mediaType === "text/event-stream" && head.status === 200;
+    // events that something in between has compressed can't be read: they pass like any other answer
+    const stream = head.mediaType === "text/event-stream" && head.status === 200 && headerValue(head.headers, "content-encoding") === null;
     // inside a stream that has begun with a heartbeat only events can follow: any other answer is read and told as one
     if (mayRetryStatus(head.status) || (!stream && this.#owner.exchange.started)) {
       this.#held = [];

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { RawClient, dataOf, exchange, post, rawRequest } from "../helpers/http-client.ts";
 import {
@@ -388,4 +389,20 @@ test("A1: an alias is spliced into a form as into JSON", async (t) => {
   ]);
   assert.equal(response.status, 200, response.text);
   assert.equal(engine.requests[0]?.body.toString(), form("test-model"));
+});
+
+test("A2: an event stream that something has compressed passes as it is", async (t) => {
+  // no event could be found in it, so it was held back to its end and then called broken
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  const compressed = gzipSync(event("one") + done);
+  engine.script(({ connection }) =>
+    connection.write(
+      Buffer.concat([Buffer.from(streamHead(["content-encoding: gzip"])), chunk(compressed), Buffer.from(lastChunk)]),
+    ),
+  );
+  const response = await post(router.port, "/v1/chat/completions", '{"model":"test-model","stream":true}');
+  assert.equal(response.header("content-encoding"), "gzip");
+  assert.ok(response.complete);
+  assert.equal(gunzipSync(response.body).toString(), event("one") + done);
 });
