@@ -238,7 +238,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const good = this.#answerStatus < 400;
     this.#endAttempt(good ? "ok" : "rejected", "success");
     this.exchange.end();
-    this.#end(good ? "ok" : "client_error", this.#answerStatus, null);
+    this.#end(good ? "ok" : this.#answerStatus < 500 ? "client_error" : "engine_error", this.#answerStatus, null);
   }
 
   interrupted(error: LmstackError, told: boolean): void {
@@ -394,7 +394,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const attempt = this.#attempt;
     if (everyMs <= 0 || attempt === null || !attempt.streaming) return;
     const { exchange } = this;
-    const since = Math.max(this.#lastSentMs, attempt.lastReadMs);
+    // before the first event nothing that the engine says passes on, its own comments neither
+    const since = Math.max(this.#lastSentMs, attempt.committed ? attempt.lastReadMs : attempt.startedMs);
     if (nowMs - since < everyMs || exchange.queuedBytes > 0) return;
     if (!attempt.committed && !this.#heartbeatSent) {
       // the status has to be given away; retries go on inside it until the first event

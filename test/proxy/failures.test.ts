@@ -459,3 +459,15 @@ test("B7: an HTTP/1.0 client gets heartbeat and events without chunk framing", a
   assert.equal(response.text, `: ping\n\n${event("hello")}${done}`);
   assert.equal(response.end, "closed");
 });
+
+test("B3: a 5xx that is no reason for another try passes, and is counted as the engine's error and not as the client's", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  engine.script(({ connection }) => connection.write(jsonAnswer({ error: { message: "not built" } }, 501)));
+  assert.equal((await post(router.port, "/v1/embeddings", '{"model":"test-model"}')).status, 501);
+  await router.idle();
+  assert.equal(
+    router.metric('lmstack_requests_total{model="test-model",api="embeddings",outcome="engine_error"}'),
+    1,
+  );
+});

@@ -245,6 +245,23 @@ test("C5: silence gets comments between events, from the heartbeat interval on, 
   assert.equal(response.text, `${event("one")}: ping\n\n: ping\n\n${event("three")}${done}`);
 });
 
+test("C5: an engine's own comments before the first event, which do not pass, do not put the heartbeat off", async (t) => {
+  const { engine, router, clock } = await stage(t, ["--sse-heartbeat-seconds", "15"]);
+  engine.script((request) => request.connection.write(streamHead()));
+  const client = await RawClient.connect(router.port);
+  client.write(rawRequest("POST", "/v1/chat/completions", body));
+  await until(() => engine.requests.length === 1, "the engine has the request");
+  for (let second = 0; second < 16; second++) {
+    await engine.connections[0]?.flushed(chunk(": queued\n\n"));
+    await turns(4);
+    clock.advance(1000);
+    await turns(4);
+  }
+  await client.sees(": ping\n\n");
+  engine.connections[0]?.write(Buffer.concat([chunk(event("one") + done), Buffer.from(lastChunk)]));
+  assert.equal((await client.response()).text, `: ping\n\n${event("one")}${done}`);
+});
+
 test("C5: no comments where --sse-heartbeat-seconds is 0, and none into answers that are no streams", async (t) => {
   for (const stream of [true, false]) {
     const { engine, router, clock } = await stage(t, ["--sse-heartbeat-seconds", stream ? "0" : "1"]);
