@@ -69,7 +69,7 @@ export class RouterLog {
   /** production-stack's line, printed when an endpoint was chosen. */
   routed(requestId: string, session: string | null, url: string, epochMs: number, processMs: number): void {
     this.#gather(
-      `Routing request ${requestId} with session id ${session ?? "None"} to ${url} at ${decimal(Math.round(epochMs), 1_000)}, process time = ${decimal(Math.round(processMs * 10), 10_000)}\n`,
+      `Routing request ${requestId} with session id ${session === null ? "None" : inLine(session)} to ${url} at ${decimal(Math.round(epochMs), 1_000)}, process time = ${decimal(Math.round(processMs * 10), 10_000)}\n`,
     );
   }
 
@@ -85,7 +85,7 @@ export class RouterLog {
     const { requestId, model, api, outcome, status, endpoint, attempts, durationMs, error } = line;
     this.#gather(
       `${good ? "debug" : "warn"}: request ${requestId} ${api} ${model} ${outcome} ${status} on ${endpoint ?? "no endpoint"}, ` +
-        `${attempts} attempt${attempts === 1 ? "" : "s"}, ${durationMs.toFixed(1)} ms${error === null ? "" : `: ${error}`}\n`,
+        `${attempts} attempt${attempts === 1 ? "" : "s"}, ${durationMs.toFixed(1)} ms${error === null ? "" : `: ${inLine(error)}`}\n`,
     );
   }
 
@@ -108,7 +108,7 @@ export class RouterLog {
 
   #say(level: number, name: "info" | "warn" | "error", message: string, fields: object): void {
     if (this.#json !== null) this.#json[name](fields, message);
-    else if (level >= this.#level) this.#gather(`${name}: ${message}\n`);
+    else if (level >= this.#level) this.#gather(`${name}: ${inLine(message)}\n`);
     // what is said outside of requests is rare, and wanted at once
     this.#flush();
   }
@@ -140,6 +140,16 @@ export class RouterLog {
       // nobody reads any more
     }
   }
+}
+
+/** No value is worth more of a line. */
+const maxValueLength = 1_000;
+const control = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+
+/** As it may stand in a line of text: what clients and engines say must not look like a line of ours, nor steer a terminal. */
+function inLine(text: string): string {
+  const short = text.length > maxValueLength ? `${text.slice(0, maxValueLength)}...` : text;
+  return short.replace(control, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** An integer as a decimal fraction, `scale` a power of ten: what `toFixed` does, at a fraction of its cost. */
