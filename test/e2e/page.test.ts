@@ -1,16 +1,13 @@
 // The page of `lmstack up` in a real browser: what a person sees who opens the URL that was printed.
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
+import axe from "axe-core";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { page as html } from "../../src/console/page.ts";
 import { startEngine, type EngineOptions, type RunningEngine } from "../../src/engine/serve.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
 import { until } from "../helpers/until.ts";
 import { requireTool } from "./requires.ts";
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 async function launch(t: TestContext): Promise<Browser | null> {
   const executablePath = requireTool(t, "chromium");
@@ -63,7 +60,7 @@ async function open(
 
 /** Rules of accessibility that the page breaks. */
 async function broken(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
+  await page.evaluate(axe.source);
   return page.evaluate(async () => {
     const { axe: loaded } = globalThis as unknown as {
       axe: { run(): Promise<{ violations: { id: string; help: string; nodes: { html: string }[] }[] }> };
