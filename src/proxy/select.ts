@@ -31,14 +31,15 @@ function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
 }
 
 function usableEndpoints(serving: readonly Endpoint[], tried: readonly Endpoint[], nowMs: number): Endpoint[] {
-  const known = serving.filter((endpoint) => endpoint.known && !tried.includes(endpoint));
+  const checked = serving.filter((endpoint) => endpoint.known);
+  const known = tried.length === 0 ? checked : checked.filter((endpoint) => !tried.includes(endpoint));
   for (const endpoint of known) endpoint.weight = endpoint.breaker.weight(nowMs);
   const admitted = known.filter((endpoint) => endpoint.breaker.admits(nowMs));
   // those that are being probed are out too, for all but the probe
-  const ejected = serving.filter((endpoint) => endpoint.known && endpoint.state(nowMs) === "ejected").length;
+  const ejected = checked.filter((endpoint) => endpoint.state(nowMs) === "ejected").length;
   // Panic: with more than half of them out it is rather the checks or the network that is wrong, and the few that are left
-  // would drown. Ejection is then ignored.
-  const allowed = ejected * 2 > serving.length ? known : admitted;
+  // would drown. Ejection is then ignored. Those that are still starting help nobody and do not count.
+  const allowed = ejected * 2 > checked.length ? known : admitted;
   const calm = allowed.filter((endpoint) => endpoint.busyUntilMs <= nowMs);
   // all of them busy: better a queue there than an error here
   return calm.length > 0 ? calm : allowed;

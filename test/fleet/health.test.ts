@@ -217,6 +217,22 @@ test("E3: with more than half of the endpoints out, ejection is ignored rather t
   assert.equal(engines.filter((engine) => engine.requests.length > 0).length, 3);
 });
 
+test("E3: endpoints that are still starting do not count among those that could serve", async (t) => {
+  // while a Deployment grows, its one running engine was refused after a few failures, since "only" a third of three was out
+  const engines = await Promise.all(Array.from({ length: 3 }, () => startRawEngine(t)));
+  for (const engine of engines.slice(1)) engine.answersChecks = false;
+  const urls = engines.map((engine) => engine.url).join(",");
+  const models = ["--static-models", "test-model,test-model,test-model"];
+  const router = await startTestRouter(t, ["--static-backends", urls, ...models], {
+    clock: new ManualClock(),
+    early: true,
+  });
+  const [first] = router.context.registry.list();
+  await until(() => first?.known === true, "the first endpoint is known");
+  for (let i = 0; i < 5; i++) first?.breaker.failure(0);
+  assert.equal(await ask(router), 200);
+});
+
 test("E3: the only endpoint of a model is not closed to everybody else while its probe runs", async (t) => {
   const clock = new ManualClock();
   const engine = await startRawEngine(t);
