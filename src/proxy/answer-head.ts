@@ -14,11 +14,15 @@ class AnswerPlan {
   readonly before: string;
   readonly after: string;
   readonly dateIndex: number;
+  /** Whether it holds for all heads of the shape: of several dates each would have to be put in. */
+  readonly shared: boolean;
 
   constructor(head: ResponseHead) {
-    const date = head.headers.indexOf("date");
-    const single = date >= 0 && date % 2 === 0 && head.headers.indexOf("date", date + 1) < 0;
-    this.dateIndex = single ? date + 1 : -1;
+    const dates: number[] = [];
+    for (let i = 0; i < head.headers.length; i += 2) if (head.headers[i] === "date") dates.push(i + 1);
+    const single = dates.length === 1;
+    this.shared = dates.length <= 1;
+    this.dateIndex = single ? (dates[0] ?? -1) : -1;
     const text = renderHead(head.status, head.reason, [...endToEnd(head.headers, head.connection, framing), ...via]);
     const at = single ? text.indexOf("\r\ndate: ") + 8 : -1;
     this.before = at < 8 ? text : text.slice(0, at);
@@ -31,8 +35,9 @@ class AnswerPlan {
 export function answerHead(head: ResponseHead, requestId: string, stream: boolean): string {
   let plan = head.shape.derived;
   if (!(plan instanceof AnswerPlan)) {
-    plan = new AnswerPlan(head);
-    head.shape.derived = plan;
+    const made = new AnswerPlan(head);
+    if (made.shared) head.shape.derived = made;
+    plan = made;
   }
   const { before, after, dateIndex } = plan as AnswerPlan;
   const date = dateIndex < 0 ? "" : (head.headers[dateIndex] ?? "");

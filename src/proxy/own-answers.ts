@@ -5,6 +5,7 @@ import type { OwnRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
+import { requestIdOf } from "./request-id.ts";
 
 export interface OwnState {
   readonly version: string;
@@ -65,7 +66,7 @@ export class OwnAnswers {
       return;
     }
     const error = new LmstackError("model_not_found", `The model \`${id.slice(0, 200)}\` does not exist.`, "model");
-    const { status, headers, body } = errorAnswer(error, "openai", exchange.header("x-request-id") ?? "", this.#ctx.random());
+    const { status, headers, body } = errorAnswer(error, "openai", requestIdOf(exchange.header("x-request-id")), this.#ctx.random());
     exchange.answer(status, headers, body);
   }
 

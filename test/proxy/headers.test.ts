@@ -231,3 +231,29 @@ test("A5: an engine's own cache-control is kept", async (t) => {
   const response = await post(router.port, "/v1/chat/completions", body);
   assert.deepEqual(response.all("cache-control"), ["no-store"]);
 });
+
+test("A2: every answer of a connection carries its own date, also where the word stands in another field, or two dates", async (t) => {
+  // what is made of a head is kept for the next one like it: a field `vary: date` made the first answer's date stay for all
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  for (const fields of [["vary: date"], ["date: Thu, 01 Jan 1970 00:00:00 GMT"], []]) {
+    const client = await RawClient.connect(router.port);
+    for (let second = 10; second < 15; second++) {
+      const date = `Thu, 26 Nov 2026 01:52:${second} GMT`;
+      engine.script(({ connection }) => connection.write(jsonAnswer({ ok: true }, 200, [...fields, `date: ${date}`])));
+      const response = await client.write(rawRequest("POST", "/v1/chat/completions", body)).response();
+      assert.equal(response.all("date").at(-1), date);
+    }
+    client.close();
+  }
+});
+
+test("A4: a model that does not exist is told under the request's id, and an unfit id is no id", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  for (const fields of [[], [`X-Request-Id: ${"x".repeat(129)}`]]) {
+    const response = await get(router.port, "/v1/models/other", fields);
+    assert.equal(response.status, 404);
+    assert.match(response.header("x-request-id") ?? "", /^[0-9a-f]{32}$/);
+  }
+});
