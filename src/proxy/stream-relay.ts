@@ -70,14 +70,12 @@ export class StreamRelay implements Relay, FrameSink {
       this.#sawLast = true;
       return;
     }
+    const { lastEvent } = this.#row;
+    if (lastEvent !== "message_stop" && lastEvent !== "response") return;
     const frame = buf.subarray(start, end);
-    if (frame.indexOf(usageKey) >= 0) {
-      const usage = findUsage(frame);
-      if (usage !== null) this.#owner.usage(usage);
-    }
-    if (this.#row.lastEvent === "message_stop") {
+    if (lastEvent === "message_stop") {
       if (messageEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
-    } else if (this.#row.lastEvent === "response") {
+    } else {
       if (responseEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
       if (this.#askedForResponseId) this.#findResponseId(frame);
     }
@@ -110,11 +108,15 @@ export class StreamRelay implements Relay, FrameSink {
       !(last && !this.#isWhole());
     if (raw) {
       this.#terminated = last;
-      passOn(exchange, this.#connection, buf.subarray(start, end));
+      const bytes = buf.subarray(start, end);
+      // chunk framing can stand inside an event: only when there is something is it looked at without
+      if (bytes.indexOf(usageKey) >= 0) this.#readUsage(this.#frames(buf));
+      passOn(exchange, this.#connection, bytes);
       this.#drop();
       return;
     }
     const frames = this.#frames(buf);
+    this.#readUsage(frames);
     if (frames.length > 0) passOn(exchange, this.#connection, exchange.canChunk ? asChunk(frames) : frames);
     const cut = this.#cutAt >= 0;
     this.#drop();
@@ -133,6 +135,20 @@ export class StreamRelay implements Relay, FrameSink {
     }
     if (!this.#terminated && exchange.canChunk) exchange.write(lastChunk);
     this.#owner.completed();
+  }
+
+  /** Token usage in complete frames; where several tell it the last one counts. */
+  #readUsage(frames: Buffer): void {
+    if (this.#row.lastEvent !== "message_stop") {
+      const usage = findUsage(frames);
+      if (usage !== null) this.#owner.usage(usage);
+      return;
+    }
+    // Anthropic's events tell prompt and answer apart, and may come in one read
+    for (const part of frames.toString("latin1").split("\n\n")) {
+      const usage = findUsage(Buffer.from(part, "latin1"));
+      if (usage !== null) this.#owner.usage(usage);
+    }
   }
 
   get whole(): boolean {
