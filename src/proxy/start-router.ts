@@ -54,6 +54,8 @@ export interface RunningRouter {
 /** How late a request's time limit may be noticed. */
 const deadlineSweepMs = 100;
 const poolSweepMs = 500;
+/** What a client may take to read the error that ends its request with the drain: a slow one must not hold up the end. */
+const lastWordsMs = 5_000;
 /** Memory of past request bodies that is kept for the next ones. */
 const freeBufferBytes = 32 * 1024 * 1024;
 
@@ -173,8 +175,9 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       server.drain();
       await wait(clock, timeouts.drainDelayMs);
       const closed = server.close();
-      const timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
+      let timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
         for (const request of ctx.active) request.shutDown();
+        timer = clock.setTimer(lastWordsMs, () => server.destroy());
       });
       await closed;
       timer.cancel();

@@ -125,6 +125,22 @@ test("G1: a request without an event at the end of the drain gets a true 503 tha
   await drained;
 });
 
+test("G1: a client that does not read does not hold up the end of the drain for longer than a moment", async (t) => {
+  // its answer was over and not taken: only the stall limit, a minute later, ended the router, and a slow reader never did
+  const { engine, router, clock, client, drained } = await draining(t);
+  client.socket.pause();
+  const flood = chunk(event("x".repeat(1_000_000)));
+  for (let i = 0; i < 16; i++) engine.connections[0]?.write(flood);
+  await until(() => engine.connections[0]?.socket.writableNeedDrain === true, "the engine is held back");
+  clock.advance(5_000);
+  await turns(5);
+  clock.advance(30_100);
+  await turns(5);
+  clock.advance(5_100);
+  await drained;
+  await router.idle();
+});
+
 test("G1: SIGTERM: readiness falls, the stream that runs finishes, new requests are taken for the delay, exit code 0", async (t) => {
   const engine = await slow(t);
   const router = await startLmstack(t, [
