@@ -15,11 +15,16 @@ function loadOf(candidate: Candidate | undefined): number {
   return candidate === undefined ? Number.POSITIVE_INFINITY : weightedLoad(candidate);
 }
 
+/** Each as likely as its weight says. */
 export function randomChoice(): Policy {
-  return (_view, candidates, random) => ({
-    index: Math.min(candidates.length - 1, Math.floor(random() * candidates.length)),
-    reason: "random",
-  });
+  return (_view, candidates, random) => {
+    let total = 0;
+    for (const candidate of candidates) total += candidate.weight;
+    let rest = random() * total;
+    let index = 0;
+    while (index < candidates.length - 1 && rest >= (candidates[index]?.weight ?? 0)) rest -= candidates[index++]?.weight ?? 0;
+    return { index, reason: "random" };
+  };
 }
 
 const factories = {

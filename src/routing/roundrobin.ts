@@ -16,9 +16,14 @@ export function roundRobin(): Policy {
       turns.set(view.model, turn);
     }
     const { last } = turn;
-    const index = smallest(candidates.length, (i) => last.get(candidates[i]?.id ?? "") ?? -1, random);
-    const chosen = candidates[index]?.id ?? "";
-    last.set(chosen, turn.tick++);
+    let index = 0;
+    for (let tries = 0; tries < candidates.length; tries++) {
+      index = smallest(candidates.length, (i) => last.get(candidates[i]?.id ?? "") ?? -1, random);
+      last.set(candidates[index]?.id ?? "", turn.tick++);
+      // one that has come back lets turns go by
+      const weight = candidates[index]?.weight ?? 1;
+      if (weight >= 1 || random() < weight) break;
+    }
     // endpoints that are long gone are forgotten
     if (last.size > 64 && last.size > candidates.length * 4) {
       const present = new Set(candidates.map((candidate) => candidate.id));
