@@ -1,6 +1,6 @@
 // How an error of the catalogue looks to a client: as a whole answer and as a frame inside a stream, in the shape of the
 // API that the client speaks.
-import { errorCatalogue, type LmstackError } from "../errors/catalogue.ts";
+import type { LmstackError } from "../errors/catalogue.ts";
 import type { HeaderList } from "../http/head.ts";
 
 export type ErrorShape = "openai" | "anthropic" | "responses";
@@ -12,7 +12,7 @@ export interface ErrorAnswer {
 }
 
 /** The JSON of an error. */
-export function errorJson(error: LmstackError, shape: ErrorShape, requestId: string): string {
+function errorJson(error: LmstackError, shape: ErrorShape, requestId: string): string {
   const definition = error.definition;
   if (shape === "anthropic") {
     return JSON.stringify({
@@ -32,6 +32,8 @@ export function errorJson(error: LmstackError, shape: ErrorShape, requestId: str
 export function errorAnswer(error: LmstackError, shape: ErrorShape, requestId: string, jitter: number): ErrorAnswer {
   const definition = error.definition;
   const headers: string[] = ["content-type", "application/json", "x-request-id", requestId];
+  // where Anthropic's SDK looks for it
+  if (shape === "anthropic") headers.push("request-id", requestId);
   if (definition.shouldRetry !== null) headers.push("x-should-retry", String(definition.shouldRetry));
   if (definition.retryAfter) headers.push(...retryAfterHeaders(jitter));
   if (error.code === "invalid_api_key") headers.push("www-authenticate", "Bearer");
@@ -53,6 +55,3 @@ export function errorFrame(error: LmstackError, shape: ErrorShape, requestId: st
   }
   return `data: ${errorJson(error, shape, requestId)}\n\n`;
 }
-
-/** Every code, for documentation and tests. */
-export const errorCodes = Object.keys(errorCatalogue);

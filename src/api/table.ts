@@ -56,7 +56,8 @@ function relay(api: ApiName, path: string, extra: Partial<Omit<RelayRow, "kind" 
 }
 
 function own(name: OwnRow["own"], path: string, guard: OwnRow["guard"]): OwnRow {
-  return { kind: "own", own: name, path, methods: ["GET"], guard };
+  // load balancers like to ask with HEAD
+  return { kind: "own", own: name, path, methods: ["GET", "HEAD"], guard };
 }
 
 function later(path: string, methods: readonly string[]): LaterRow {

@@ -6,7 +6,7 @@ import { defaultOf, optionGroups, type OptionCommand, type OptionState } from ".
 const width = 80;
 const column = 30;
 
-export const commandSummaries = {
+const commandSummaries = {
   up: "router and simulated engines on this machine, no GPU needed",
   router: "the router alone, in front of running engines",
   engine: "a simulated vLLM engine, or several",
@@ -104,7 +104,7 @@ function row(left: string, text: string): string[] {
 }
 
 /** Breaks a text at blanks so that no line is wider than the screen; the indent is part of each line. */
-export function wrap(text: string, indent: string): string[] {
+function wrap(text: string, indent: string): string[] {
   const lines: string[] = [];
   let line = indent;
   for (const word of text.split(" ")) {

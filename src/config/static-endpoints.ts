@@ -23,7 +23,7 @@ export interface UrlVerdict {
 const example = "give an engine's URL, as in http://10.0.0.1:8000";
 
 /** Checks the URL of an engine: http or https, an optional path prefix, nothing else. */
-export function engineUrl(text: string): UrlVerdict {
+function engineUrl(text: string): UrlVerdict {
   const bad = (reason: string, fix = example): UrlVerdict => ({ url: null, reason, fix });
   const parsed = URL.canParse(text) ? new URL(text) : null;
   if (parsed === null || !/^[a-z]+:\/\//i.test(text)) {

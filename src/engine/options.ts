@@ -5,6 +5,30 @@ import type { Clock } from "../clock.ts";
 import { defaultPresetId, findPreset } from "./core/index.ts";
 import type { Preset } from "./core/index.ts";
 import type { Fault } from "./api/faults.ts";
+import type { KvEventsConfig } from "./kv-events/config.ts";
+
+/** An adapter as `--lora-modules name=path` names it. */
+export interface LoraModule {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** One line of a script: prompts that match get this answer. */
+export interface ScriptLine {
+  readonly pattern: RegExp;
+  readonly answer: string;
+  /** Function to call instead of answering, under `tool_choice` auto; its arguments are `answer`. */
+  readonly tool: string | null;
+}
+
+/** A model's own tokenizer, when one is given instead of the built-in approximation. */
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  encode(text: string): readonly number[];
+  decode(ids: readonly number[]): string;
+  /** A token as its vocabulary spells it. */
+  tokenString(id: number): string;
+}
 
 export interface EngineOptions {
   /** Default 127.0.0.1. */
@@ -43,6 +67,37 @@ export interface EngineOptions {
   /** `/load` counts. Default false. */
   readonly enableServerLoadTracking?: boolean;
   readonly enableForceIncludeUsage?: boolean;
+  /** What the server says its models' `root` is. Default the first name. */
+  readonly modelRoot?: string;
+  /** Which routes there are: those of a generating model, of a pooling one, or all. Default `auto`, which is all. */
+  readonly runner?: "auto" | "generate" | "pooling";
+  /** The routes that vLLM has under VLLM_SERVER_DEV_MODE. Default false. */
+  readonly devMode?: boolean;
+  /** `/inference/v1/generate` and the render routes. Default false. */
+  readonly enableScaleOut?: boolean;
+  /** Default true, unlike vLLM, which answers 400 to `tool_choice` auto without it. */
+  readonly enableAutoToolChoice?: boolean;
+  readonly loraModules?: readonly LoraModule[];
+  /** Loading and unloading adapters over HTTP. Default false. */
+  readonly allowRuntimeLora?: boolean;
+  /** Adapters that may run in one step. Default 1. */
+  readonly maxLoras?: number;
+  /** Publishes KV events on ZMQ sockets. Default none. */
+  readonly kvEvents?: KvEventsConfig;
+  /** Events as maps (default) or as the positional arrays of older versions. */
+  readonly kvEventsEncoding?: "map" | "array";
+  /** Replies of the replay socket with the topic (default), or as before vLLM 0.26. */
+  readonly kvReplayFraming?: "topic" | "legacy";
+  readonly prefixCachingHashAlgo?: "sha256" | "sha256_cbor";
+  /** KV-event hashes as integers (default) or as their 32 bytes. */
+  readonly kvEventsIntHashes?: boolean;
+  /** Engines behind this one server. Default 1. */
+  readonly dataParallelSize?: number;
+  /** Scripted answers, first match wins. */
+  readonly script?: readonly ScriptLine[];
+  readonly tokenizer?: Tokenizer;
+  /** Milliseconds by which this engine's wall clock is wrong. Default 0. */
+  readonly clockSkewMs?: number;
   /** `/sim/*` and the `x-sim-fault` header. Default false. */
   readonly simApi?: boolean;
   /** Faults from the start; need no simApi. */
@@ -79,6 +134,23 @@ export interface ResolvedOptions {
   readonly enableRequestIdHeaders: boolean;
   readonly enableServerLoadTracking: boolean;
   readonly enableForceIncludeUsage: boolean;
+  readonly modelRoot: string;
+  readonly runner: "auto" | "generate" | "pooling";
+  readonly devMode: boolean;
+  readonly enableScaleOut: boolean;
+  readonly enableAutoToolChoice: boolean;
+  readonly loraModules: readonly LoraModule[];
+  readonly allowRuntimeLora: boolean;
+  readonly maxLoras: number;
+  readonly kvEvents: KvEventsConfig | null;
+  readonly kvEventsEncoding: "map" | "array";
+  readonly kvReplayFraming: "topic" | "legacy";
+  readonly prefixCachingHashAlgo: "sha256" | "sha256_cbor";
+  readonly kvEventsIntHashes: boolean;
+  readonly dataParallelSize: number;
+  readonly script: readonly ScriptLine[];
+  readonly tokenizer: Tokenizer | null;
+  readonly clockSkewMs: number;
   readonly simApi: boolean;
   readonly faults: readonly Fault[];
   readonly startupSeconds: number;
@@ -116,6 +188,23 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     enableRequestIdHeaders: options.enableRequestIdHeaders ?? false,
     enableServerLoadTracking: options.enableServerLoadTracking ?? false,
     enableForceIncludeUsage: options.enableForceIncludeUsage ?? false,
+    modelRoot: options.modelRoot ?? models[0] ?? defaultModel,
+    runner: options.runner ?? "auto",
+    devMode: options.devMode ?? false,
+    enableScaleOut: options.enableScaleOut ?? false,
+    enableAutoToolChoice: options.enableAutoToolChoice ?? true,
+    loraModules: options.loraModules ?? [],
+    allowRuntimeLora: options.allowRuntimeLora ?? false,
+    maxLoras: options.maxLoras ?? 1,
+    kvEvents: options.kvEvents ?? null,
+    kvEventsEncoding: options.kvEventsEncoding ?? "map",
+    kvReplayFraming: options.kvReplayFraming ?? "topic",
+    prefixCachingHashAlgo: options.prefixCachingHashAlgo ?? "sha256",
+    kvEventsIntHashes: options.kvEventsIntHashes ?? true,
+    dataParallelSize: options.dataParallelSize ?? 1,
+    script: options.script ?? [],
+    tokenizer: options.tokenizer ?? null,
+    clockSkewMs: options.clockSkewMs ?? 0,
     simApi: options.simApi ?? false,
     faults: options.faults ?? [],
     startupSeconds: options.startupSeconds ?? 0,

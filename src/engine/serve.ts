@@ -10,11 +10,20 @@ import { EngineServer } from "./api/server.ts";
 import { resolveOptions } from "./options.ts";
 import type { EngineOptions } from "./options.ts";
 
+/** ZMQ addresses of one rank. */
+export interface KvEventAddress {
+  /** Null when the engine connects to its subscriber. */
+  readonly endpoint: string | null;
+  readonly replayEndpoint: string | null;
+}
+
 export interface RunningEngine {
   /** `http://host:port`, without a slash at the end. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** Where each rank's KV events can be had; empty without them. */
+  readonly kvEvents: readonly KvEventAddress[];
   /** The state that `GET /sim/state` gives. */
   state(): SimState;
   /** As `POST /sim/faults`. */
@@ -40,13 +49,22 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
       options.signal === undefined ? {} : { signal: options.signal },
     );
   }
-  await server.listen();
+  await app.open();
+  try {
+    await server.listen();
+  } catch (error) {
+    app.close();
+    throw error;
+  }
   let closing: Promise<void> | null = null;
   const host = resolved.host.includes(":") ? `[${resolved.host}]` : resolved.host;
   return {
     url: `http://${host}:${server.port}`,
     host: resolved.host,
     port: server.port,
+    kvEvents: app.ranks.flatMap(({ kvEvents }) =>
+      kvEvents === null ? [] : [{ endpoint: kvEvents.endpoint, replayEndpoint: kvEvents.replayEndpoint }],
+    ),
     state: () => app.state(),
     setFault: (fault) => server.applyFault(fault),
     clearFaults: () => app.clearFaults(),
@@ -55,16 +73,18 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
       return closing;
     },
     crash() {
-      app.core.pause();
+      app.freeze();
+      app.close();
       server.crash();
     },
   };
 }
 
-function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
-  app.core.abortAll("abort");
-  app.core.pause();
-  return server.close();
+async function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
+  app.abortAll("abort");
+  app.freeze();
+  await server.close();
+  app.close();
 }
 
 export { findPreset, presetIds } from "./core/index.ts";

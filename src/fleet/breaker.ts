@@ -93,7 +93,9 @@ export class Breaker {
     this.#probeSinceMs = -1;
   }
 
-  success(nowMs: number): void {
+  /** @param probe whether it was the probe: of an ejected endpoint no older request's end decides */
+  success(nowMs: number, probe = true): void {
+    if (this.#state === "probing" && !probe) return;
     this.#consecutive = 0;
     this.#roll(nowMs);
     this.#successes++;
@@ -104,7 +106,9 @@ export class Breaker {
     }
   }
 
-  failure(nowMs: number): void {
+  /** @param probe see {@link success} */
+  failure(nowMs: number, probe = true): void {
+    if (this.#state === "probing" && !probe) return;
     this.#consecutive++;
     this.#roll(nowMs);
     this.#failures++;

@@ -7,6 +7,8 @@ import { headerValue, type HeaderList } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 
 const framing = new Set(["content-length", "x-request-id"]);
+/** In an answer that the router sends on as its own last word. */
+const replaced = new Set([...framing, "x-should-retry"]);
 const via: readonly string[] = ["via", "1.1 lmstack"];
 
 /** Text of a head around its one value that changes, the date. */
@@ -46,7 +48,7 @@ export function answerHead(head: ResponseHead, requestId: string, stream: boolea
 
 /** The same for an answer whose fields are made here. */
 export function ownHead(status: number, reason: string, headers: HeaderList, requestId: string, extra: readonly string[]): string {
-  const kept = endToEnd(headers, "", framing);
+  const kept = endToEnd(headers, "", replaced);
   return renderHead(status, reason, [...kept, ...via, ...extra, "x-request-id", requestId]);
 }
 

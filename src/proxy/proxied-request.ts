@@ -263,7 +263,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const now = ctx.clock.nowMs();
     const { endpoint, reason } = attempt;
     const clients = isClientsFault(failure);
-    const counts = failure.counts && !clients;
+    const is500 = failure.outcome === "server_error" && failure.answer?.head.status === 500;
+    const counts = failure.counts && !clients && !is500;
     this.#endAttempt(clients ? "rejected" : failure.outcome, counts ? "failure" : "inconclusive");
     if (failure.busyMs > 0) endpoint.busyUntilMs = now + failure.busyMs;
     if (counts) ctx.health.hurry(endpoint);
@@ -278,9 +279,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       return;
     }
     this.#tried.push(endpoint);
-    // a 500 that two endpoints give alike is the request's
-    const repeated = failure.outcome === "server_error" && failure.answer?.head.status === 500 && this.#saw500;
-    this.#saw500 ||= failure.answer?.head.status === 500;
+    // a 500 that two endpoints give alike is the request's, and neither of them is charged with it
+    const repeated = is500 && this.#gave500 !== null;
+    if (repeated) this.#gave500 = null;
+    else if (is500) this.#gave500 = endpoint;
     if (this.#attempts > ctx.config.retries || repeated) {
       this.#giveUp(failure);
       return;
@@ -292,7 +294,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     }
   }
 
-  #saw500 = false;
+  /** Answered 500 first, and is charged with it unless the next one answers alike. */
+  #gave500: Endpoint | null = null;
 
   // --- endings
 
@@ -428,8 +431,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#attemptWasStream = attempt.streaming;
     const now = this.#ctx.clock.nowMs();
     attempt.ticket.release();
-    if (verdict === "success") attempt.endpoint.breaker.success(now);
-    else if (verdict === "failure") attempt.endpoint.breaker.failure(now);
+    if (verdict === "success") attempt.endpoint.breaker.success(now, this.#isProbe);
+    else if (verdict === "failure") attempt.endpoint.breaker.failure(now, this.#isProbe);
     else if (this.#isProbe) attempt.endpoint.breaker.inconclusive();
     this.#ctx.metrics.attempt(attempt.endpoint.id, outcome).value++;
   }
@@ -451,6 +454,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (this.#ended) return;
     this.#ended = true;
     this.#status = status;
+    if (this.#gave500 !== null) {
+      this.#gave500.breaker.failure(this.#ctx.clock.nowMs(), false);
+      this.#ctx.health.hurry(this.#gave500);
+    }
     const ctx = this.#ctx;
     ctx.active.delete(this);
     this.#releaseBody();

@@ -4,7 +4,7 @@ import { roundRobin } from "./roundrobin.ts";
 import { session } from "./session.ts";
 
 /** Fewest requests in flight; ties at random. */
-export function leastLoad(): Policy {
+function leastLoad(): Policy {
   return (_view, candidates, random) => ({
     index: smallest(candidates.length, (i) => loadOf(candidates[i]), random),
     reason: "least_load",
@@ -16,7 +16,7 @@ function loadOf(candidate: Candidate | undefined): number {
 }
 
 /** Each as likely as its weight says. */
-export function randomChoice(): Policy {
+function randomChoice(): Policy {
   return (_view, candidates, random) => {
     let total = 0;
     for (const candidate of candidates) total += candidate.weight;

@@ -46,7 +46,7 @@ function load(candidates: readonly Candidate[], index: number): number {
 }
 
 /** MurmurHash3 x86 32-bit over UTF-16 code units (Appleby, public domain), seed 0. */
-export function hash32(text: string): number {
+function hash32(text: string): number {
   let h = 0;
   for (let i = 0; i < text.length; i++) {
     let k = Math.imul(text.charCodeAt(i), 0xcc9e2d51);

@@ -142,3 +142,14 @@ test("E2: whatever happened, an endpoint that recovers is admitted again, and it
     }),
   );
 });
+
+test("E2: while a probe runs, the end of an older request decides nothing", () => {
+  const breaker = ejected();
+  assert.equal(breaker.picked(ejectMs), true);
+  breaker.success(ejectMs + 10, false);
+  assert.equal(breaker.state(ejectMs + 10), "probing");
+  breaker.failure(ejectMs + 20, false);
+  assert.equal(breaker.state(ejectMs + 20), "probing");
+  breaker.success(ejectMs + 30, true);
+  assert.equal(breaker.state(ejectMs + 30), "slow_start");
+});

@@ -406,6 +406,27 @@ for (const message of [
   });
 }
 
+// Five poisonous requests in a row took both engines out.
+test("B8: endpoints that give the same 500 are not charged with it", async (t) => {
+  const boom: RawHandler = (request) =>
+    request.connection.write(jsonAnswer({ error: { message: "list index out of range", code: 500 } }, 500));
+  const { router, ask } = await fleet(t, [boom, boom]);
+  for (let i = 0; i < 12; i++) assert.equal((await ask()).status, 500);
+  for (const endpoint of router.context.registry.list()) assert.equal(endpoint.state(0), "ready");
+});
+
+test("B8: an endpoint whose 500 nobody else gives is charged with it", async (t) => {
+  const { router, ask } = await fleet(t, [
+    (request) => request.connection.write(jsonAnswer({ error: { message: "boom", code: 500 } }, 500)),
+    good,
+  ]);
+  for (let i = 0; i < 12; i++) assert.equal((await ask()).status, 200);
+  assert.deepEqual(
+    router.context.registry.list().map((endpoint) => endpoint.breaker.ejected > 0),
+    [true, false],
+  );
+});
+
 test("B8: a 500 that two endpoints give alike is the request's, and passes as it is", async (t) => {
   const broken: RawHandler = (request) =>
     request.connection.write(jsonAnswer({ error: { message: "list index out of range", code: 500 } }, 500));

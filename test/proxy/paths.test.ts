@@ -98,9 +98,9 @@ test("A7: a wrong method gets 405 with the methods that are allowed, and reaches
     ["PUT", "/v1/responses/resp_1", "GET, DELETE"],
     ["GET", "/v1/responses/resp_1/cancel", "POST"],
     ["OPTIONS", "/v1/embeddings", "POST"],
-    ["POST", "/v1/models", "GET"],
-    ["POST", "/engines", "GET"],
-    ["POST", "/metrics", "GET"],
+    ["POST", "/v1/models", "GET, HEAD"],
+    ["POST", "/engines", "GET, HEAD"],
+    ["POST", "/metrics", "GET, HEAD"],
   ];
   for (const [method, path, allow] of cases) {
     const response = await exchange(router.port, rawRequest(method, path, method === "GET" ? null : "{}"));
@@ -175,5 +175,17 @@ test("A8: a model's name may hold slashes and escapes in its path", async (t) =>
       root: "facebook/opt-125m",
       max_model_len: 2048,
     });
+  }
+});
+
+// Some load balancers probe with HEAD; 405 took the router out of their rotation.
+test("the router's own paths answer HEAD as GET, without a body", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  for (const path of ["/health", "/ready", "/version", "/v1/models"]) {
+    const response = await exchange(router.port, rawRequest("HEAD", path, null), true);
+    assert.equal(response.status, 200, path);
+    assert.ok(Number(response.header("content-length")) > 0, path);
+    assert.equal(response.body.length, 0, path);
   }
 });

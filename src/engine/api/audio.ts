@@ -26,10 +26,10 @@ export function transcriptions(app: EngineApp, exchange: Exchange): void {
   }
   const field = (name: string): string | null => parts.get(name)?.toString("utf8") ?? null;
   const model = field("model") ?? app.model;
-  if (model !== "" && !app.options.models.includes(model)) throw unknownModel(model, app.options.models);
+  if (model !== "" && !app.serves(model)) throw unknownModel(model, app.options.models);
   const format = field("response_format") ?? "json";
   const rules = { maxTokenFields: ["max_completion_tokens"], defaultMaxTokens: 256, maxModelLen: app.core.maxModelLen };
-  const sampling = readSampling(new FieldReader({ model }), rules, app.options);
+  const sampling = readSampling(new FieldReader({ model }), rules, app);
   const length = Math.max(1, Math.min(Math.ceil(file.length / bytesPerToken), Math.floor(app.core.maxModelLen / 2)));
   const hash = createHash("sha256").update(file).digest();
   // The digest in front keeps two uploads of one length from sharing a prefix.

@@ -9,9 +9,10 @@ import { badParameter, badRequest } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkCharacters, checkPrompts } from "./generation.ts";
 import type { Prompt } from "./generation.ts";
+import { reportMissingRole, reportWrongContent } from "./message-issues.ts";
 import { readSampling } from "./sampling.ts";
 import type { Sampling } from "./sampling.ts";
-import { forcedTool, structuredAnswer } from "./tools.ts";
+import { checkResponseFormat, forcedTool, scriptedTool, structuredAnswer } from "./tools.ts";
 import type { ForcedTool } from "./tools.ts";
 import { FieldReader, isObject } from "./validation.ts";
 import type { JsonObject } from "./validation.ts";
@@ -24,6 +25,8 @@ export interface ChatRequest {
   readonly logprobs: number | null;
   /** The function that the answer must call; null for an answer in words. */
   readonly tool: ForcedTool | null;
+  /** The answer goes through vLLM's tool parser, which counts. */
+  readonly parsesTools: boolean;
   readonly id: string;
   readonly created: number;
 }
@@ -42,16 +45,30 @@ export function readChatRequest(app: EngineApp, exchange: Exchange, body: JsonOb
     defaultMaxTokens: null,
     maxModelLen: app.core.maxModelLen,
   };
-  const sampling = readSampling(reader, rules, app.options);
+  checkResponseFormat(reader);
+  const sampling = readSampling(reader, rules, app);
   if (top !== null && top > 0 && !logprobs) {
     throw badParameter("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs");
   }
-  const tool = forcedTool(body, sampling.seed);
+  const auto = choosesFreely(body);
+  if (auto && !app.options.enableAutoToolChoice) {
+    throw badRequest('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set');
+  }
   const rendered = chatPrompt(app, messages, { addGenerationPrompt, continueFinalMessage, ...toolText(body) });
+  const tool = auto ? scriptedTool(body, app.options.script, rendered.text) : forcedTool(body, sampling.seed);
   const script = tool?.arguments ?? structuredAnswer(body, sampling.seed);
   const prompt = script === null ? rendered : { ...rendered, script };
   const id = `chatcmpl-${exchange.header("x-request-id") ?? sampling.requestId ?? randomHex(16)}`;
-  return { sampling, prompt, tool, logprobs: logprobs ? (top ?? 0) : null, id, created: app.createdSeconds() };
+  const parsesTools = auto || body["tool_choice"] === "required";
+  const created = app.createdSeconds();
+  return { sampling, prompt, tool, parsesTools, logprobs: logprobs ? (top ?? 0) : null, id, created };
+}
+
+/** True when the model itself decides whether to call: the choice is `auto`, which is the default beside tools. */
+function choosesFreely(body: JsonObject): boolean {
+  const tools = body["tools"];
+  const choice = body["tool_choice"];
+  return Array.isArray(tools) && tools.length > 0 && (choice === undefined || choice === null || choice === "auto");
 }
 
 /** Messages to a prompt, with the errors of an empty or too long conversation. */
@@ -82,15 +99,14 @@ export function readMessage(reader: FieldReader, message: unknown, at: number): 
   }
   const { role } = message;
   if (typeof role !== "string") {
-    reader.issue(`messages.${at}.ChatCompletionUserMessageParam.role`, "missing", "Field required", message);
+    reportMissingRole(reader, at, message);
     return { role: "user", content: "" };
   }
   const content = message["content"];
   if (typeof content === "string") return { role, content };
   if (Array.isArray(content)) return { role, content: content.map((part) => partText(reader, part)).join("\n") };
   if (role === "assistant") return { role, content: JSON.stringify(message["tool_calls"] ?? "") };
-  const field = `messages.${at}.ChatCompletionUserMessageParam.content`;
-  reader.issue(field, "string_type", "Input should be a valid string", content);
+  reportWrongContent(reader, at, role, content);
   return { role, content: "" };
 }
 

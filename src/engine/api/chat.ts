@@ -21,7 +21,7 @@ export function chatCompletions(app: EngineApp, exchange: Exchange, body: JsonOb
   const sink = request.sampling.stream
     ? new StreamSink(app, exchange.openStream(), request)
     : new BodySink(app, exchange, request);
-  new Generation(app, [request.prompt], request.sampling, sink).start(exchange);
+  new Generation(app, [request.prompt], request.sampling, sink, request.id).start(exchange);
 }
 
 /** Usage of a whole body; unlike completions it tells how many tokens were newly cached. */
@@ -57,48 +57,59 @@ class BodySink implements GenerationSink {
       this.#exchange.fail(engineDead());
       return;
     }
-    const { sampling, id, created, prompt } = this.#request;
-    this.#exchange.json(200, {
-      id,
-      object: "chat.completion",
-      created,
-      model: sampling.model,
-      choices: choices.map((choice) => this.#choice(choice)),
-      service_tier: null,
-      system_fingerprint: this.#app.fingerprint,
-      usage: usageBody(this.#app, usageOf(choices)),
-      prompt_logprobs: null,
-      prompt_token_ids: sampling.returnTokenIds ? prompt.tokens : null,
-      prompt_text: null,
-      kv_transfer_params: null,
-      ec_transfer_params: null,
-      metrics: null,
-    });
+    const { parsesTools, tool } = this.#request;
+    if (parsesTools) this.#app.http.parsedTools("non_streaming", tool !== null, choices.length);
+    this.#exchange.json(200, chatBody(this.#app, this.#request, choices));
   }
+}
 
-  #choice(choice: Choice): object {
-    const { logprobs, sampling, tool } = this.#request;
-    // Arguments that were cut are no call: the text is given as it is.
-    const called = tool !== null && choice.finish?.reason === "stop";
-    return {
-      index: choice.index,
-      message: {
-        role: "assistant",
-        content: called ? "" : choice.scanner.text,
-        refusal: null,
-        annotations: null,
-        audio: null,
-        function_call: null,
-        ...(called ? { tool_calls: [toolCall(tool, choice.scanner.text)] } : {}),
-        reasoning: null,
-      },
-      logprobs: logprobs === null ? null : chatLogprobs(choice.tokenIds, 0, logprobs),
-      finish_reason: called ? tool.finishReason : (choice.finish?.reason ?? null),
-      stop_reason: choice.finish?.stopReason ?? null,
-      token_ids: sampling.returnTokenIds ? choice.tokenIds : null,
-      routed_experts: null,
-    };
-  }
+interface ChatBody {
+  readonly usage: object;
+  readonly [field: string]: unknown;
+}
+
+/** The whole answer. */
+export function chatBody(app: EngineApp, request: ChatRequest, choices: readonly Choice[]): ChatBody {
+  const { sampling, id, created, prompt } = request;
+  return {
+    id,
+    object: "chat.completion",
+    created,
+    model: sampling.model,
+    choices: choices.map((choice) => choiceBody(request, choice)),
+    service_tier: null,
+    system_fingerprint: app.fingerprint,
+    usage: usageBody(app, usageOf(choices)),
+    prompt_logprobs: null,
+    prompt_token_ids: sampling.returnTokenIds ? prompt.tokens : null,
+    prompt_text: null,
+    kv_transfer_params: null,
+    ec_transfer_params: null,
+    metrics: null,
+  };
+}
+
+function choiceBody({ logprobs, sampling, tool }: ChatRequest, choice: Choice): object {
+  // Arguments that were cut are no call: the text is given as it is.
+  const called = tool !== null && choice.finish?.reason === "stop";
+  return {
+    index: choice.index,
+    message: {
+      role: "assistant",
+      content: called ? "" : choice.scanner.text,
+      refusal: null,
+      annotations: null,
+      audio: null,
+      function_call: null,
+      ...(called ? { tool_calls: [toolCall(tool, choice.scanner.text)] } : {}),
+      reasoning: null,
+    },
+    logprobs: logprobs === null ? null : chatLogprobs(choice.tokenIds, 0, logprobs),
+    finish_reason: called ? tool.finishReason : (choice.finish?.reason ?? null),
+    stop_reason: choice.finish?.stopReason ?? null,
+    token_ids: sampling.returnTokenIds ? choice.tokenIds : null,
+    routed_experts: null,
+  };
 }
 
 const plainTail = '},"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n';
@@ -128,6 +139,7 @@ class StreamSink implements GenerationSink {
 
   piece(choice: Choice, text: string, token: number | null, finish: Finish | null): void {
     if (!this.#opened) this.#open();
+    if (this.#request.parsesTools) this.#app.http.parsedTools("streaming", this.#request.tool !== null);
     if (this.#plain && finish === null) {
       // The hot path: two fixed strings around one escaped piece.
       let head = this.#heads[choice.index];

@@ -9,10 +9,10 @@ import type { EventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkCharacters, checkPrompts, checkQueue, Generation, usageOf } from "./generation.ts";
 import type { Choice, Finish, GenerationSink, Prompt, Usage } from "./generation.ts";
-import { completionLogprobs } from "./logprobs.ts";
+import { completionLogprobs, promptLogprobs } from "./logprobs.ts";
 import { readSampling } from "./sampling.ts";
 import type { Sampling } from "./sampling.ts";
-import { structuredAnswer } from "./tools.ts";
+import { checkResponseFormat, structuredAnswer } from "./tools.ts";
 import { FieldReader } from "./validation.ts";
 import type { JsonObject } from "./validation.ts";
 import { detokenize, tokenize, vocabularySize } from "../text/tokenizer.ts";
@@ -27,21 +27,23 @@ interface CompletionRequest {
 }
 
 export function completions(app: EngineApp, exchange: Exchange, body: JsonObject): void {
-  const request = readRequest(app, exchange, body);
+  const request = readCompletionRequest(app, exchange, body);
   checkQueue(app);
   const sink = request.sampling.stream
     ? new StreamSink(app, exchange.openStream(), request)
     : new BodySink(app, exchange, request);
-  new Generation(app, request.prompts, request.sampling, sink).start(exchange);
+  new Generation(app, request.prompts, request.sampling, sink, request.id).start(exchange);
 }
 
-function readRequest(app: EngineApp, exchange: Exchange, body: JsonObject): CompletionRequest {
+/** Throws what vLLM answers to a bad request. */
+export function readCompletionRequest(app: EngineApp, exchange: Exchange, body: JsonObject): CompletionRequest {
   const reader = new FieldReader(body);
   const echo = reader.bool("echo", false);
   const logprobs = reader.integer("logprobs");
   const given = readPrompts(reader);
-  const rules = { maxTokenFields: ["max_tokens"], defaultMaxTokens: 16, maxModelLen: app.core.maxModelLen };
-  const sampling = readSampling(reader, rules, app.options);
+  const rules = { maxTokenFields: ["max_tokens"], defaultMaxTokens: 16, maxModelLen: app.core.maxModelLen, echo };
+  checkResponseFormat(reader);
+  const sampling = readSampling(reader, rules, app);
   if (logprobs !== null && logprobs > 20) {
     throw badParameter(
       `Requested sample logprobs of ${logprobs}, which is greater than max allowed: 20`,
@@ -76,6 +78,10 @@ function readPrompts(reader: FieldReader): readonly GivenPrompt[] {
   if (Array.isArray(value)) {
     const list: readonly unknown[] = value;
     if (list.length > 0 && list.every(isTokenId)) return [list];
+    if (list.length > 0 && list.every((entry) => typeof entry === "number" && Number.isInteger(entry))) {
+      reportNegativeIds(reader, list);
+      return [];
+    }
     if (list.every((entry) => typeof entry === "string")) return list;
     if (list.every((entry): entry is number[] => Array.isArray(entry) && entry.every(isTokenId))) return list;
   }
@@ -85,6 +91,18 @@ function readPrompts(reader: FieldReader): readonly GivenPrompt[] {
   reader.issue("prompt", "string_type", "Input should be a valid string", value);
   listIssue();
   return [];
+}
+
+/** What pydantic says when ids are fine but for their sign: each form of a prompt is tried in turn. */
+function reportNegativeIds(reader: FieldReader, list: readonly unknown[]): void {
+  list.forEach((id, at) => {
+    if (isTokenId(id)) return;
+    const message = "Input should be greater than or equal to 0";
+    reader.issue(`prompt.${at}`, "greater_than_equal", message, id, ", 'ctx': {'ge': 0}");
+  });
+  list.forEach((id, at) => reader.issue(`prompt.${at}`, "list_type", "Input should be a valid list", id));
+  reader.issue("prompt", "string_type", "Input should be a valid string", list);
+  list.forEach((id, at) => reader.issue(`prompt.${at}`, "string_type", "Input should be a valid string", id));
 }
 
 function isTokenId(value: unknown): value is number {
@@ -153,15 +171,19 @@ class BodySink implements GenerationSink {
 
   #choice(choice: Choice): object {
     const { echo, logprobs, sampling } = this.#request;
-    const text = choice.scanner.text;
+    // Without room for an answer a token is computed, counted and thrown away.
+    const silent = sampling.maxTokens === 0;
+    const text = silent ? "" : choice.scanner.text;
+    const tokens = silent ? [] : choice.tokenIds;
+    const shown = echo ? [...choice.prompt.tokens, ...tokens] : tokens;
     return {
       index: choice.index,
       text: echo ? choice.prompt.text + text : text,
-      logprobs: logprobs === null ? null : completionLogprobs(choice.tokenIds, 0, 0, logprobs),
+      logprobs: logprobs === null ? null : completionLogprobs(shown, 0, 0, logprobs, echo),
       finish_reason: choice.finish?.reason ?? null,
       stop_reason: choice.finish?.stopReason ?? null,
       token_ids: sampling.returnTokenIds ? choice.tokenIds : null,
-      prompt_logprobs: null,
+      prompt_logprobs: echo && logprobs !== null ? promptLogprobs(choice.prompt.tokens, logprobs) : null,
       prompt_token_ids: sampling.returnTokenIds ? choice.prompt.tokens : null,
       routed_experts: null,
     };

@@ -42,7 +42,8 @@ export class EventStream {
     this.#ended = muted;
     if (exchange.response.socket === null) {
       this.#pending = [];
-      exchange.response.once("socket", () => this.#release());
+      // Node announces the socket before it writes the head that waits; a tick later the head is out.
+      exchange.response.once("socket", () => process.nextTick(() => this.#release()));
     }
   }
 
@@ -75,7 +76,8 @@ export class EventStream {
     if (this.#exchange.fault?.holdsEnd() === true) return;
     if (done && !this.#exchange.gone) this.#write(doneChunk, "latin1");
     this.#ended = true;
-    this.#exchange.response.end();
+    // The zero chunk must not overtake what still waits for the socket.
+    if (this.#pending === null) this.#exchange.response.end();
   }
 
   /** Raw bytes for faults; nothing of the normal course may follow. */
@@ -97,5 +99,6 @@ export class EventStream {
     const pending = this.#pending ?? [];
     this.#pending = null;
     for (const text of pending) this.#exchange.socket.write(text, "utf8");
+    if (this.#ended) this.#exchange.response.end();
   }
 }

@@ -38,6 +38,10 @@ export class Exchange {
   family: ErrorFamily = "openai";
   /** Fault to act out on this exchange, if any. */
   fault: RequestFault | null = null;
+  /** The route's template; `none` for no route, as the HTTP metrics name it. */
+  handler = "none";
+  status = 0;
+  responseBytes = 0;
   /** Takes this request's sequences out of the engine; set while it generates. */
   release: (() => void) | null = null;
   readonly #options: ExchangeOptions;
@@ -175,6 +179,9 @@ export class Exchange {
 
   #writeHead(status: number, headers: string[], chunked = false): void {
     const { response } = this;
+    this.status = status;
+    const length = headers.indexOf("content-length");
+    if (length >= 0) this.responseBytes = Number(headers[length + 1]);
     response.sendDate = false;
     // uvicorn never keeps a connection of HTTP/1.0.
     if (this.request.httpVersionMinor === 0) response.shouldKeepAlive = false;

@@ -18,6 +18,18 @@ export const faultNames = [
   "engine_dead",
   "crash",
   "wrong_models",
+  "slow_headers",
+  "slow_body_read",
+  "oom",
+  "clock_skew",
+  "metrics_slow",
+  "metrics_stale",
+  "metrics_missing",
+  "metrics_garbage",
+  "kv_events_lost",
+  "kv_events_duplicated",
+  "kv_events_reordered",
+  "kv_events_restarted",
 ] as const;
 
 export type FaultName = (typeof faultNames)[number];
@@ -31,7 +43,10 @@ export interface Fault {
   readonly status?: number;
   /** Part of the requests that it hits, 0 to 1; default 1. */
   readonly share?: number;
-  /** How long it lasts; until cleared without it. `refuse` needs it, default 1. */
+  /**
+   * How long it lasts; until cleared without it. `refuse` needs it, default 1. `slow_headers`, `slow_body_read` and
+   * `metrics_slow` are as slow as this and last until cleared; `clock_skew` is as wrong as this.
+   */
   readonly seconds?: number;
   /** How `cut_mid_stream` cuts; default `reset`. */
   readonly variant?: CutVariant;
@@ -40,6 +55,9 @@ export interface Fault {
   /** `retry-after` header of `error_status`, seconds. */
   readonly retryAfter?: number;
 }
+
+/** Faults whose `seconds` say how much and not how long. */
+const amounts: ReadonlySet<FaultName> = new Set(["slow_headers", "slow_body_read", "metrics_slow", "clock_skew"]);
 
 export function isFaultName(name: string): name is FaultName {
   return (faultNames as readonly string[]).includes(name);
@@ -56,7 +74,7 @@ export function parseFaultHeader(text: string): Fault | null {
     if (variant !== undefined) fault = { ...fault, variant };
     else if (!Number.isFinite(value)) return null;
     else if (name === "error_status") fault = { ...fault, status: value };
-    else if (name === "refuse") fault = { ...fault, seconds: value };
+    else if (name === "refuse" || amounts.has(name)) fault = { ...fault, seconds: value };
     else fault = { ...fault, after: value };
   }
   return fault;
@@ -74,7 +92,8 @@ export class FaultSwitchboard {
   }
 
   set(fault: Fault): void {
-    const untilMs = fault.seconds === undefined ? Infinity : this.#nowMs() + fault.seconds * 1000;
+    const amount = amounts.has(fault.fault);
+    const untilMs = fault.seconds === undefined || amount ? Infinity : this.#nowMs() + fault.seconds * 1000;
     this.#active.set(fault.fault, { fault, untilMs });
   }
 

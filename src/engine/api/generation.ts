@@ -1,7 +1,8 @@
 // Runs the choices of one request through the core and turns tokens into pieces of text. Shared by every generating
 // route; the routes only differ in how they word a piece. It must release its sequences on every way out.
 
-import type { SequenceProgress } from "../core/index.ts";
+import type { EngineCore, SequenceProgress } from "../core/index.ts";
+import { cacheKeyOf } from "../kv-events/block-key.ts";
 import { choiceSeed, Filler } from "../text/filler.ts";
 import { StopScanner } from "../text/stop.ts";
 import { PieceDecoder } from "../text/piece-decoder.ts";
@@ -10,6 +11,7 @@ import type { EngineApp } from "./app.ts";
 import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Sampling } from "./sampling.ts";
+import type { ResolvedOptions } from "../options.ts";
 
 export interface Prompt {
   readonly tokens: readonly number[];
@@ -70,15 +72,16 @@ export function checkPrompts(app: EngineApp, prompts: readonly Prompt[]): void {
 export function checkQueue(app: EngineApp): void {
   if (app.dead) throw engineDead();
   const limit = app.options.maxNumQueuedReqs;
-  const stats = limit === null ? null : app.core.stats();
-  const full = limit !== null && stats !== null && stats.running + stats.waiting >= limit;
+  const full = limit !== null && app.ranks.reduce((sum, { core }) => sum + core.running + core.waiting, 0) >= limit;
   if (!full && app.faults.hit("queue_full") === null) return;
   app.rejected++;
   throw queueFull();
 }
 
-function scriptOf(prompt: Prompt, text: "filler" | "echo"): { script?: string } {
+function scriptOf(prompt: Prompt, { text, script }: ResolvedOptions): { script?: string } {
   if (prompt.script !== undefined) return { script: prompt.script };
+  const line = script.find(({ pattern, tool }) => tool === null && pattern.test(prompt.text));
+  if (line !== undefined) return { script: line.answer };
   return text === "echo" ? { script: prompt.text } : {};
 }
 
@@ -88,11 +91,18 @@ export class Generation {
   readonly #sink: GenerationSink;
   readonly #sampling: Sampling;
   readonly #ids: string[] = [];
+  readonly #name: string;
+  #core: EngineCore;
   #open: number;
   #failed = false;
+  readonly #left = new Map<Prompt, number>();
+  readonly prompts: readonly Prompt[];
 
-  constructor(app: EngineApp, prompts: readonly Prompt[], sampling: Sampling, sink: GenerationSink) {
+  /** `name` is the request's id as the client sees it; inside it has the number of its prompt behind it. */
+  constructor(app: EngineApp, prompts: readonly Prompt[], sampling: Sampling, sink: GenerationSink, name = "") {
     this.#app = app;
+    this.#name = name;
+    this.#core = app.core;
     this.#sink = sink;
     this.#sampling = sampling;
     const choices: Choice[] = [];
@@ -102,6 +112,7 @@ export class Generation {
       }
     }
     this.choices = choices;
+    this.prompts = prompts;
     this.#open = choices.length;
   }
 
@@ -111,26 +122,43 @@ export class Generation {
 
   /** Hands all choices to the engine. The client's leaving ends them in the same turn. */
   start(exchange: Exchange): void {
+    const app = this.#app;
     exchange.release = () => this.release();
-    for (const choice of this.choices) this.#submit(choice);
+    app.gate.pass(() => {
+      if (!this.open) return;
+      this.#core = app.pick(exchange.header("x-data-parallel-rank"));
+      for (const choice of this.choices) this.#submit(choice);
+    });
+    const names = this.#name === "" ? [] : this.prompts.map((_, at) => `${this.#name}-${at}`);
+    for (const name of names) app.abortable.set(name, this.#abort);
+    exchange.response.once("close", () => {
+      for (const name of names) if (app.abortable.get(name) === this.#abort) app.abortable.delete(name);
+    });
     exchange.onGone(() => {
       if (!this.open) return;
-      this.#app.aborted++;
+      app.aborted++;
       this.release();
     });
   }
 
+  readonly #abort = (): void => {
+    for (const id of this.#ids) this.#core.abort(id, "abort");
+  };
+
   /** Takes what still runs out of the engine without a word to the sink. */
   release(): void {
     this.#open = 0;
-    for (const id of this.#ids) this.#app.core.abort(id, "cancelled");
+    for (const id of this.#ids) this.#core.abort(id, "cancelled");
   }
 
   #submit(choice: Choice): void {
-    const { core, options } = this.#app;
+    const { adapters } = this.#app;
+    const core = this.#core;
     const { prompt } = choice;
+    const adapter = adapters.has(this.#sampling.model) ? this.#sampling.model : null;
+    if (adapter !== null) adapters.move(adapter, null, "waiting");
     const room = core.maxModelLen - prompt.tokens.length;
-    const maxTokens = Math.min(this.#sampling.maxTokens ?? room, room);
+    const maxTokens = Math.max(1, Math.min(this.#sampling.maxTokens ?? room, room));
     const id = String(this.#app.nextSerial());
     this.#ids.push(id);
     const { cacheSalt } = this.#sampling;
@@ -140,23 +168,37 @@ export class Generation {
         promptTokens: prompt.tokens,
         maxTokens,
         priority: this.#sampling.priority,
-        cacheKey: cacheSalt === null ? null : `salt:${cacheSalt}`,
-        nextToken: new Filler({
-          seed: choiceSeed(prompt.text, this.#sampling.seed, choice.index, options.seed),
-          topic: prompt.text,
-          minTokens: this.#sampling.minTokens,
-          // A structured answer is over when its grammar is.
-          ignoreEos: this.#sampling.ignoreEos && prompt.script === undefined,
-          ...scriptOf(prompt, options.text),
-        }).next,
+        cacheKey: cacheKeyOf(adapter, cacheSalt),
+        adapter,
+        nextToken: this.#source(choice),
       },
       {
-        onToken: (token, index, progress) => this.#token(choice, token, index + 1, maxTokens, progress),
+        onToken: (token, index, progress) => {
+          if (adapter !== null && index === 0) adapters.move(adapter, "waiting", "running");
+          return this.#token(choice, token, index + 1, maxTokens, progress);
+        },
         onFinish: (result) => {
+          if (adapter !== null) adapters.move(adapter, result.generatedTokens === 0 ? "waiting" : "running", null);
+          if (result.reason !== "cancelled") this.#promptEnded(choice);
           if (result.reason === "abort" || result.reason === "error") this.#ended(choice, result.reason);
         },
       },
     );
+  }
+
+  #source(choice: Choice): () => number {
+    const { options } = this.#app;
+    const { prompt } = choice;
+    const { forcedToken, seed, minTokens, ignoreEos } = this.#sampling;
+    if (forcedToken !== null) return () => forcedToken;
+    return new Filler({
+      seed: choiceSeed(prompt.text, seed, choice.index, options.seed),
+      topic: prompt.text,
+      minTokens,
+      // A structured answer is over when its grammar is.
+      ignoreEos: ignoreEos && prompt.script === undefined,
+      ...scriptOf(prompt, options),
+    }).next;
   }
 
   /** Returns true when the token ends the choice by a stop condition. */
@@ -188,6 +230,16 @@ export class Generation {
     this.#sink.piece(choice, text, token, finish);
     if (finish !== null) this.#closed();
     return finish?.reason === "stop";
+  }
+
+  /** The counters of a prompt are written when the last of its choices has ended. */
+  #promptEnded(choice: Choice): void {
+    const left = (this.#left.get(choice.prompt) ?? this.#sampling.n) - 1;
+    this.#left.set(choice.prompt, left);
+    if (left > 0) return;
+    const own = this.choices.filter(({ prompt }) => prompt === choice.prompt);
+    const recorder = this.#app.ranks.find(({ core }) => core === this.#core)?.metrics;
+    recorder?.promptDone(own.length, Math.max(...own.map(({ tokenIds }) => tokenIds.length)));
   }
 
   #ended(choice: Choice, reason: "abort" | "error"): void {

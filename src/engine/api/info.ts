@@ -3,9 +3,17 @@
 
 import { randomHex } from "./app.ts";
 import type { EngineApp } from "./app.ts";
+import { notFound } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { metricsContentType } from "./metrics.ts";
+import { metricsContentType, renderMetrics } from "./exposition.ts";
 import { vllmVersion } from "../options.ts";
+
+interface ModelEntry {
+  readonly id: string;
+  readonly root: string;
+  /** The base model of an adapter. */
+  readonly parent: string | null;
+}
 
 /** 200 and nothing; 503 only when the engine is dead. */
 export function health(app: EngineApp, exchange: Exchange): void {
@@ -22,18 +30,24 @@ export function load(app: EngineApp, exchange: Exchange): void {
 
 export function listModels(app: EngineApp, exchange: Exchange): void {
   const wrong = app.faults.hit("wrong_models") !== null;
-  const names = wrong ? ["some/other-model"] : app.options.models;
+  const entries: readonly ModelEntry[] = wrong
+    ? [{ id: "some/other-model", root: "some/other-model", parent: null }]
+    : [
+        ...app.options.models.map((id) => ({ id, root: app.options.modelRoot, parent: null })),
+        ...app.adapters.list().map(({ name, path }) => ({ id: name, root: path, parent: app.model })),
+      ];
   const created = app.createdSeconds();
   exchange.json(200, {
     object: "list",
-    data: names.map((id) => ({
+    data: entries.map(({ id, root, parent }) => ({
       id,
       object: "model",
       created,
       owned_by: "vllm",
-      root: wrong ? id : app.model,
-      parent: null,
-      max_model_len: app.core.maxModelLen,
+      root,
+      parent,
+      // An adapter has its base model's.
+      max_model_len: parent === null ? app.core.maxModelLen : null,
       permission: [
         {
           id: `modelperm-${randomHex(16)}`,
@@ -55,5 +69,22 @@ export function listModels(app: EngineApp, exchange: Exchange): void {
 }
 
 export function metrics(app: EngineApp, exchange: Exchange): void {
-  exchange.send(200, metricsContentType, app.metrics.render(app));
+  if (app.faults.hit("metrics_missing") !== null) throw notFound();
+  if (app.faults.hit("metrics_garbage") !== null) {
+    exchange.send(200, metricsContentType, "<html><body>upstream said no</body></html>\nvllm:num_requests_running{ NaN..\n");
+    return;
+  }
+  const stale = app.faults.hit("metrics_stale") !== null;
+  if (!stale || app.staleMetrics === null) app.staleMetrics = renderMetrics(app, app.scrapes++);
+  const text = app.staleMetrics;
+  const slow = app.faults.hit("metrics_slow");
+  const send = (): void => exchange.send(200, metricsContentType, text);
+  if (slow === null) send();
+  else app.clock.setTimer((slow.seconds ?? 1) * 1000, send);
+}
+
+/** Where each rank's KV events are, as configured; an empty object without them. */
+export function kvEventSources(app: EngineApp, exchange: Exchange): void {
+  const sources = app.ranks.flatMap(({ kvConfig }, rank) => (kvConfig === null ? [] : [[String(rank), kvConfig]]));
+  exchange.json(200, Object.fromEntries(sources));
 }

@@ -2,7 +2,7 @@
 // mean nothing, but they are stable for a token and its place, and the chosen token is always the likeliest.
 
 import { Random } from "../core/index.ts";
-import { tokenText } from "../text/tokenizer.ts";
+import { tokenize, tokenText } from "../text/tokenizer.ts";
 
 interface Candidate {
   readonly text: string;
@@ -23,22 +23,42 @@ function candidates(token: number, place: number, alternatives: number): Candida
 }
 
 /** `logprobs` of a text completion; `offset` is where the first token starts in the text. */
-export function completionLogprobs(tokens: readonly number[], from: number, offset: number, wanted: number): object {
+export function completionLogprobs(
+  tokens: readonly number[],
+  from: number,
+  offset: number,
+  wanted: number,
+  /** The first token is the prompt's, of which nothing can be said. */
+  startsWithPrompt = false,
+): object {
   const offsets: number[] = [];
-  const logprobs: number[] = [];
+  const logprobs: (number | null)[] = [];
   const texts: string[] = [];
-  const top: Record<string, number>[] = [];
+  const top: (Record<string, number> | null)[] = [];
   let at = offset;
   tokens.forEach((token, place) => {
     const list = candidates(token, from + place, wanted);
     const text = tokenText(token);
     offsets.push(at);
-    logprobs.push(list[0]?.logprob ?? 0);
+    const unknown = startsWithPrompt && place === 0;
+    logprobs.push(unknown ? null : (list[0]?.logprob ?? 0));
     texts.push(text);
-    top.push(Object.fromEntries(list.map((entry) => [entry.text, entry.logprob])));
+    top.push(unknown ? null : Object.fromEntries(list.map((entry) => [entry.text, entry.logprob])));
     at += text.length;
   });
   return { text_offset: offsets, token_logprobs: logprobs, tokens: texts, top_logprobs: top };
+}
+
+/** `prompt_logprobs`: per token of the prompt, by token id; null for the first. */
+export function promptLogprobs(tokens: readonly number[], wanted: number): (object | null)[] {
+  return tokens.map((token, place) => {
+    if (place === 0) return null;
+    const list = candidates(token, place, wanted);
+    const ids = list.map((entry, at) => (at === 0 ? token : (tokenize(entry.text)[0] ?? 0)));
+    return Object.fromEntries(
+      list.map(({ text, logprob }, at) => [ids[at], { logprob, rank: at + 1, decoded_token: text }]),
+    );
+  });
 }
 
 /** `logprobs` of a chat choice. */

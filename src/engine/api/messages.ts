@@ -21,7 +21,7 @@ export function messages(app: EngineApp, exchange: Exchange, body: JsonObject): 
     if (body[field] === undefined) requireOn(reader, body, field);
   const conversation = readConversation(reader, body);
   const rules = { maxTokenFields: ["max_tokens"], defaultMaxTokens: null, maxModelLen: app.core.maxModelLen };
-  const sampling = { ...readSampling(reader, rules, app.options), n: 1 };
+  const sampling = { ...readSampling(reader, rules, app), n: 1 };
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });
   checkQueue(app);
   const id = `chatcmpl-${exchange.header("x-request-id") ?? randomHex(16)}`;
@@ -37,7 +37,7 @@ export function countTokens(app: EngineApp, exchange: Exchange, body: JsonObject
   const conversation = readConversation(reader, body);
   reader.check();
   const model = body["model"];
-  if (typeof model === "string" && model !== "" && !app.options.models.includes(model)) {
+  if (typeof model === "string" && model !== "" && !app.serves(model)) {
     throw unknownModel(model, app.options.models);
   }
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });

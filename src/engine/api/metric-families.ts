@@ -4,7 +4,7 @@
 /** One family as it appears in the text format. */
 export interface Family {
   readonly name: string;
-  readonly type: "counter" | "gauge" | "histogram";
+  readonly type: "counter" | "gauge" | "histogram" | "summary";
   readonly help: string;
 }
 
@@ -170,6 +170,87 @@ export const families = {
     "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
   ),
   cacheConfigInfo: family("gauge", "vllm:cache_config_info", "Information of the LLMEngine CacheConfig"),
+  pythonGcObjectsCollectedTotal: family(
+    "counter",
+    "python_gc_objects_collected_total",
+    "Objects collected during gc",
+  ),
+  pythonGcObjectsUncollectableTotal: family(
+    "counter",
+    "python_gc_objects_uncollectable_total",
+    "Uncollectable objects found during GC",
+  ),
+  pythonGcCollectionsTotal: family(
+    "counter",
+    "python_gc_collections_total",
+    "Number of times this generation was collected",
+  ),
+  pythonInfo: family(
+    "gauge",
+    "python_info",
+    "Python platform information",
+  ),
+  processVirtualMemoryBytes: family(
+    "gauge",
+    "process_virtual_memory_bytes",
+    "Virtual memory size in bytes.",
+  ),
+  processResidentMemoryBytes: family(
+    "gauge",
+    "process_resident_memory_bytes",
+    "Resident memory size in bytes.",
+  ),
+  processStartTimeSeconds: family(
+    "gauge",
+    "process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds.",
+  ),
+  processCpuSecondsTotal: family(
+    "counter",
+    "process_cpu_seconds_total",
+    "Total user and system CPU time spent in seconds.",
+  ),
+  processOpenFds: family(
+    "gauge",
+    "process_open_fds",
+    "Number of open file descriptors.",
+  ),
+  processMaxFds: family(
+    "gauge",
+    "process_max_fds",
+    "Maximum number of open file descriptors.",
+  ),
+  httpRequestsTotal: family(
+    "counter",
+    "http_requests_total",
+    "Total number of requests by method, status and handler.",
+  ),
+  httpRequestSizeBytes: family(
+    "summary",
+    "http_request_size_bytes",
+    "Content length of incoming requests by handler. Only value of header is respected. Otherwise ignored. No percentile calculated. ",
+  ),
+  httpResponseSizeBytes: family(
+    "summary",
+    "http_response_size_bytes",
+    "Content length of outgoing responses by handler. Only value of header is respected. Otherwise ignored. No percentile calculated. ",
+  ),
+  httpRequestDurationHighrSeconds: family(
+    "histogram",
+    "http_request_duration_highr_seconds",
+    "Latency with many buckets but no API specific labels. Made for more accurate percentile calculations. ",
+  ),
+  httpRequestDurationSeconds: family(
+    "histogram",
+    "http_request_duration_seconds",
+    "Latency with only few buckets by handler. Made to be only used if aggregation by handler is important. ",
+  ),
+  toolCallParserInvocationsTotal: family(
+    "counter",
+    "vllm:tool_call_parser_invocations_total",
+    "Total number of ToolParser invocations. Non-streaming increments once per choice; streaming increments once per delta.",
+  ),
+  loraRequestsInfo: family("gauge", "vllm:lora_requests_info", "Running stats on lora requests."),
 } as const;
 
 const requestSeconds = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
@@ -196,4 +277,6 @@ export const buckets = {
   iterationTokens: [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384],
   n: [1, 2, 5, 10, 20],
   preemptions: [1, 2, 3, 4, 5, 10, 20],
+  httpFineSeconds: [0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60],
+  httpSeconds: [0.1, 0.5, 1],
 } as const;

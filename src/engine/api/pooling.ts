@@ -94,8 +94,51 @@ export function score(app: EngineApp, exchange: Exchange, body: JsonObject): voi
   });
 }
 
+/** The vectors that embeddings are made of, under the name that pooling models use. */
+export function pooling(app: EngineApp, exchange: Exchange, body: JsonObject): void {
+  const reader = new FieldReader(body);
+  reader.require("input");
+  const model = readModel(app, reader);
+  reader.check();
+  const prompts = readTexts(app, body["input"]);
+  compute(app, exchange, model, prompts, () => {
+    const tokens = countTokens(prompts);
+    exchange.json(200, {
+      id: `pool-${randomHex(16)}`,
+      object: "list",
+      created: app.createdSeconds(),
+      model,
+      data: prompts.map((prompt, index) => ({ index, object: "pooling", data: embed(prompt.text, defaultDimensions) })),
+      usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
+    });
+  });
+}
+
+/** Two classes; which one a text belongs to is made up, and stable. */
+export function classify(app: EngineApp, exchange: Exchange, body: JsonObject): void {
+  const reader = new FieldReader(body);
+  reader.require("input");
+  const model = readModel(app, reader);
+  reader.check();
+  const prompts = readTexts(app, body["input"]);
+  compute(app, exchange, model, prompts, () => {
+    const tokens = countTokens(prompts);
+    exchange.json(200, {
+      id: `classify-${randomHex(16)}`,
+      object: "list",
+      created: app.createdSeconds(),
+      model,
+      data: prompts.map((prompt, index) => {
+        const second = new Random(textHash(prompt.text)).unit();
+        return { index, label: `LABEL_${second > 0.5 ? 1 : 0}`, probs: [1 - second, second], num_classes: 2 };
+      }),
+      usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
+    });
+  });
+}
+
 /** Sends the prompts through the engine, so that they cost time and blocks, and calls back when all are computed. */
-function compute(
+export function compute(
   app: EngineApp,
   exchange: Exchange,
   model: string,
@@ -122,6 +165,7 @@ function compute(
     returnTokenIds: false,
     truncatePrompt: null,
     requestId: null,
+    forcedToken: null,
   };
   const sink = {
     piece: (): void => undefined,
@@ -133,11 +177,11 @@ function compute(
 export function readModel(app: EngineApp, reader: FieldReader): string {
   const given = reader.string("model");
   const model = given === null || given === "" ? app.model : given;
-  if (!app.options.models.includes(model)) throw unknownModel(model, app.options.models);
+  if (!app.serves(model)) throw unknownModel(model, app.options.models);
   return model;
 }
 
-function toPrompt(app: EngineApp, text: string): Prompt {
+export function toPrompt(app: EngineApp, text: string): Prompt {
   checkCharacters(app, text);
   return { tokens: tokenize(text === "" ? " " : text), text };
 }

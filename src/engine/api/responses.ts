@@ -28,7 +28,7 @@ export function createResponse(app: EngineApp, exchange: Exchange, body: JsonObj
   const previous = reader.string("previous_response_id");
   const store = reader.bool("store", true);
   const rules = { maxTokenFields: ["max_output_tokens"], defaultMaxTokens: null, maxModelLen: app.core.maxModelLen };
-  const sampling = { ...readSampling(reader, rules, app.options), n: 1 };
+  const sampling = { ...readSampling(reader, rules, app), n: 1 };
   const earlier = previous === null ? [] : stored(app, previous).conversation;
   const conversation = [...earlier, ...readInput(body)];
   const prompt = chatPrompt(app, conversation, { addGenerationPrompt: true, continueFinalMessage: false });

@@ -4,7 +4,7 @@
 import { badParameter, badRequest, unknownModel } from "./errors.ts";
 import { vocabularySize } from "../text/tokenizer.ts";
 import { FieldReader, isObject, pythonFloat } from "./validation.ts";
-import type { ResolvedOptions } from "../options.ts";
+import type { EngineApp } from "./app.ts";
 
 export interface Sampling {
   /** As given by the client, for the response; the first served name when it gave none. */
@@ -26,6 +26,8 @@ export interface Sampling {
   readonly returnTokenIds: boolean;
   readonly truncatePrompt: number | null;
   readonly requestId: string | null;
+  /** A token that a `logit_bias` makes certain; null for none. */
+  readonly forcedToken: number | null;
 }
 
 export interface SamplingRules {
@@ -34,10 +36,13 @@ export interface SamplingRules {
   /** Tokens when no limit is given; null fills the context. */
   readonly defaultMaxTokens: number | null;
   readonly maxModelLen: number;
+  /** The prompt is given back, so that an answer of no tokens makes sense. */
+  readonly echo?: boolean;
 }
 
 /** Reads the shared fields. Call `reader.check()` happens here, after the route has read its own fields. */
-export function readSampling(reader: FieldReader, rules: SamplingRules, options: ResolvedOptions): Sampling {
+export function readSampling(reader: FieldReader, rules: SamplingRules, app: EngineApp): Sampling {
+  const { options } = app;
   const model = reader.string("model");
   const maxTokens = readMaxTokens(reader, rules);
   const n = reader.integer("n") ?? 1;
@@ -69,13 +74,14 @@ export function readSampling(reader: FieldReader, rules: SamplingRules, options:
     returnTokenIds: reader.bool("return_token_ids", false),
     truncatePrompt: reader.integer("truncate_prompt_tokens"),
     requestId: reader.string("request_id"),
+    forcedToken: forcedToken(reader),
   };
   reader.check();
   if (streamOptions !== null && !stream) {
     throw badParameter("Stream options can only be defined when `stream=True`.", "stream_options");
   }
-  if (!options.models.includes(sampling.model)) throw unknownModel(sampling.model, options.models);
-  checkValues(sampling, temperature, topP, rules.maxModelLen);
+  if (!app.serves(sampling.model)) throw unknownModel(sampling.model, options.models);
+  checkValues(sampling, temperature, topP, rules);
   checkLogitBias(reader);
   return sampling;
 }
@@ -90,7 +96,12 @@ function readMaxTokens(reader: FieldReader, rules: SamplingRules): number | null
   return given ? null : rules.defaultMaxTokens;
 }
 
-function checkValues(sampling: Sampling, temperature: number | null, topP: number | null, maxModelLen: number): void {
+function checkValues(
+  sampling: Sampling,
+  temperature: number | null,
+  topP: number | null,
+  { maxModelLen, echo = false }: SamplingRules,
+): void {
   const { n, maxTokens, minTokens } = sampling;
   if (n < 1) throw badRequest(`n must be at least 1, got ${n}.`);
   if (n > 16_384) {
@@ -102,7 +113,7 @@ function checkValues(sampling: Sampling, temperature: number | null, topP: numbe
   if (topP !== null && !(topP > 0 && topP <= 1)) {
     throw badParameter(`top_p must be in (0, 1], got ${pythonFloat(topP)}.`, "top_p", pythonFloat(topP));
   }
-  if (maxTokens !== null && maxTokens < 1) {
+  if (maxTokens !== null && maxTokens < (echo ? 0 : 1)) {
     throw badParameter(`max_tokens must be at least 1, got ${maxTokens}.`, "max_tokens", String(maxTokens));
   }
   if (maxTokens !== null && maxTokens > maxModelLen) {
@@ -125,6 +136,14 @@ function checkTemperature(value: number): void {
   const shown = pythonFloat(value);
   if (value < 0) throw badParameter(`temperature must be non-negative, got ${shown}.`, "temperature", shown);
   if (value > 2) throw badParameter(`temperature must be in [0, 2], got ${shown}.`, "temperature", shown);
+}
+
+/** A bias of 100 outweighs any model's opinion. */
+function forcedToken(reader: FieldReader): number | null {
+  const bias = reader.body["logit_bias"];
+  if (!isObject(bias)) return null;
+  const certain = Object.entries(bias).find(([, value]) => Number(value) >= 100);
+  return certain === undefined ? null : Number(certain[0]);
 }
 
 function checkLogitBias(reader: FieldReader): void {

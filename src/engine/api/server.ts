@@ -124,7 +124,7 @@ export class EngineServer {
     }
     const body = "Invalid HTTP request received.";
     socket.end(
-      `HTTP/1.1 400 Bad Request\r\ndate: ${httpDate(this.#app.clock.wallMs())}\r\nserver: uvicorn\r\n` +
+      `HTTP/1.1 400 Bad Request\r\ndate: ${httpDate(this.#app.wallMs())}\r\nserver: uvicorn\r\n` +
         `content-type: text/plain; charset=utf-8\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     );
   }
@@ -132,7 +132,7 @@ export class EngineServer {
   /** Another library answers upgrades, in its own style. */
   #refuseWebsocket(socket: Socket): void {
     socket.end(
-      `HTTP/1.1 403 Forbidden\r\nDate: ${httpDate(this.#app.clock.wallMs())}\r\nConnection: close\r\n` +
+      `HTTP/1.1 403 Forbidden\r\nDate: ${httpDate(this.#app.wallMs())}\r\nConnection: close\r\n` +
         "Content-Length: 0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
     );
   }
@@ -150,11 +150,18 @@ export class EngineServer {
     const given = request.headers["x-request-id"];
     const exchange = new Exchange(request, response, decodePath(request.url ?? "/"), {
       requestIdHeader: enableRequestIdHeaders ? (typeof given === "string" ? given : randomHex(32)) : null,
-      wallMs: () => this.#app.clock.wallMs(),
+      wallMs: () => this.#app.wallMs(),
     });
     const exchanges = this.#exchanges.get(request.socket);
     exchanges?.add(exchange);
-    response.on("close", () => exchanges?.delete(exchange));
+    const startMs = this.#app.clock.nowMs();
+    response.on("close", () => {
+      exchanges?.delete(exchange);
+      if (exchange.status === 0) return;
+      const sizes = { request: Number(request.headers["content-length"] ?? 0), response: exchange.responseBytes };
+      const seconds = (this.#app.clock.nowMs() - startMs) / 1000;
+      this.#app.http.record(exchange.handler, exchange.method, exchange.status, sizes, seconds);
+    });
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
@@ -178,11 +185,12 @@ export class EngineServer {
       exchange.unauthorized();
       return;
     }
-    const found = findRoute(path);
+    const found = findRoute(path, app.options);
     if (found === null) {
       this.#missing(exchange);
       return;
     }
+    if (found.route.methods.includes(exchange.method)) exchange.handler = found.template;
     if (!found.route.methods.includes(exchange.method)) {
       this.#wrongMethod(exchange, found.route.methods);
       return;
@@ -206,8 +214,9 @@ export class EngineServer {
   #missing(exchange: Exchange): void {
     const { path } = exchange;
     const bare = path.replace(/\/$/, "");
-    if (bare === path || bare === "" || findRoute(bare) === null) throw notFound();
+    if (bare === path || bare === "" || findRoute(bare, this.#app.options) === null) throw notFound();
     const host = exchange.header("host") ?? `${this.#app.options.host}:${this.#port}`;
+    exchange.handler = path;
     exchange.redirect(`http://${host}${bare}`);
   }
 
@@ -278,7 +287,7 @@ export class EngineServer {
       case "crash":
         // After the response to whoever asked for it has left.
         app.clock.setTimer(0, () => {
-          app.core.pause();
+          app.freeze();
           this.crash();
           app.options.onCrash();
         });
@@ -291,7 +300,7 @@ export class EngineServer {
         return;
       case "engine_dead":
         app.faults.set(fault);
-        app.core.abortAll("error");
+        app.abortAll("error");
         return;
       default:
         app.faults.set(fault);

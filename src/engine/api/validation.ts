@@ -156,9 +156,14 @@ export class FieldReader {
   }
 }
 
+/** vLLM shows so many issues and counts the rest. */
+const maxShown = 10;
+
 export function validationError(issues: readonly string[], param: string | null): ApiError {
   const count = `${issues.length} validation error${issues.length === 1 ? "" : "s"}`;
-  return new ApiError(400, "Bad Request", `${count}:\n  ${issues.join("\n  ")}`, param, "validation");
+  const shownIssues = issues.slice(0, maxShown);
+  if (issues.length > maxShown) shownIssues.push(`...and ${issues.length - maxShown} more errors`);
+  return new ApiError(400, "Bad Request", `${count}:\n  ${shownIssues.join("\n  ")}`, param, "validation");
 }
 
 /** A Python float's text: `-1` is printed as `-1.0`. */

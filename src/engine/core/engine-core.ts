@@ -30,6 +30,8 @@ export interface EngineCoreOptions {
   readonly policy?: "fcfs" | "priority";
   readonly seed?: number;
   readonly hasher?: BlockHasher;
+  /** Different adapters in one step; default no limit. */
+  readonly maxAdapters?: number;
   readonly observer?: EngineObserver;
 }
 
@@ -49,6 +51,8 @@ export interface EngineObserver {
 export interface EngineStats {
   readonly running: number;
   readonly waiting: number;
+  /** Part of `waiting`: those whose adapter had no place in the last step. */
+  readonly deferred: number;
   readonly kvBlocksUsed: number;
   readonly kvBlocksTotal: number;
   readonly queryTokens: number;
@@ -110,6 +114,7 @@ export class EngineCore {
         prefixCaching: options.prefixCaching ?? true,
         policy: options.policy ?? "fcfs",
         hasher: options.hasher ?? fastBlockHash,
+        ...(options.maxAdapters === undefined ? {} : { maxAdapters: options.maxAdapters }),
       },
       {
         stored: (stored) => this.#observer.stored?.(stored),
@@ -181,11 +186,21 @@ export class EngineCore {
     return this.#scheduler.pool.reset();
   }
 
+  /** Sequences in the step loop. */
+  get running(): number {
+    return this.#scheduler.running.length;
+  }
+
+  get waiting(): number {
+    return this.#scheduler.waiting.length;
+  }
+
   stats(): EngineStats {
     const { pool } = this.#scheduler;
     return {
       running: this.#scheduler.running.length,
       waiting: this.#scheduler.waiting.length,
+      deferred: Math.min(this.#scheduler.deferred, this.#scheduler.waiting.length),
       kvBlocksUsed: pool.used,
       kvBlocksTotal: pool.usable,
       queryTokens: this.#scheduler.queryTokens,

@@ -4,7 +4,9 @@
 export { EngineCore } from "./engine-core.ts";
 export type { EngineCoreOptions, EngineObserver, EngineStats } from "./engine-core.ts";
 export type { SequenceProgress, SequenceResult } from "./sequence.ts";
-export { textHash } from "./block-hash.ts";
+export type { StoredBlocks } from "./sequence-cache.ts";
+export { fastBlockHash, textHash } from "./block-hash.ts";
+export type { BlockHash, BlockHasher } from "./block-hash.ts";
 export { defaultPresetId, findPreset, presetIds } from "./presets.ts";
 export type { Preset } from "./presets.ts";
 export { Random } from "./random.ts";

@@ -16,6 +16,8 @@ export interface SchedulerOptions {
   readonly prefixCaching: boolean;
   readonly policy: "fcfs" | "priority";
   readonly hasher: BlockHasher;
+  /** Different adapters in one step; default no limit. */
+  readonly maxAdapters?: number;
 }
 
 export interface SchedulerObserver extends BlockObserver {
@@ -40,6 +42,8 @@ export class Scheduler {
   queryTokens = 0;
   hitTokens = 0;
   preemptions = 0;
+  /** Waiting sequences that the last step passed over because their adapter had no place. */
+  deferred = 0;
   readonly #options: SchedulerOptions;
   readonly #cache: SequenceCache;
   readonly #observer: SchedulerObserver;
@@ -110,15 +114,21 @@ export class Scheduler {
   }
 
   #planWaiting(step: MutablePlan, nowMs: number): void {
-    while (this.waiting.length > 0 && this.running.length < this.#options.maxNumSeqs) {
+    this.deferred = 0;
+    while (this.waiting.length > this.deferred && this.running.length < this.#options.maxNumSeqs) {
       const budget = this.#options.maxNumBatchedTokens - step.prefillTokens - step.decodeTokens;
-      const sequence = this.waiting[0];
+      const sequence = this.waiting[this.deferred];
       if (sequence === undefined || budget <= 0) return;
+      if (!this.#adapterFits(sequence.request.adapter ?? null)) {
+        this.deferred++;
+        continue;
+      }
       const hit = this.#cache.lookUp(sequence);
       const cached = hit.length * this.#options.blockSize;
       const count = Math.min(sequence.tokens.length - cached, budget);
       if (!this.#cache.admit(sequence, hit, count)) return;
-      this.waiting.shift();
+      if (this.deferred === 0) this.waiting.shift();
+      else this.waiting.splice(this.deferred, 1);
       this.running.push(sequence);
       sequence.state = "running";
       if (sequence.scheduledMs === null) {
@@ -129,6 +139,14 @@ export class Scheduler {
       }
       schedule(step, sequence, count);
     }
+  }
+
+  #adapterFits(adapter: string | null): boolean {
+    const limit = this.#options.maxAdapters;
+    if (adapter === null || limit === undefined) return true;
+    const used = new Set<string>();
+    for (const { request } of this.running) if (request.adapter != null) used.add(request.adapter);
+    return used.has(adapter) || used.size < limit;
   }
 
   /** The sequence that has to give way: the youngest, or under `priority` the least important. */

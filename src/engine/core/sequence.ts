@@ -17,6 +17,8 @@ export interface EngineRequest {
   readonly priority?: number;
   /** Adapter and cache salt: sequences share blocks only when these are equal. */
   readonly cacheKey?: string | null;
+  /** The adapter it runs with; only so many different ones fit into a step. */
+  readonly adapter?: string | null;
   /** The next token id; called once per generated token, in order. Without it token ids are made from the seed. */
   readonly nextToken?: () => number;
 }
