@@ -4,6 +4,7 @@ import { BlockList, isIP } from "node:net";
 import { Keys, PolledFile } from "../admission/key-files.ts";
 import type { Clock } from "../clock.ts";
 import { DynamicFileError } from "../config/dynamic-file.ts";
+import { formatProblem } from "../config/problem.ts";
 import type { DynamicConfig, RouterConfig } from "../config/types.ts";
 import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynamic-file.ts";
 import { UsageError } from "../errors/usage-error.ts";
@@ -236,7 +237,7 @@ function watchDynamic(
     },
     onRejected(error) {
       reloads.child("rejected").value++;
-      const problems = error instanceof DynamicFileError ? error.problems.join("; ") : error.message;
+      const problems = error instanceof DynamicFileError ? error.problems.map(formatProblem).join("; ") : error.message;
       log.error(`configuration ${file.path} is rejected, the old one stays in force: ${problems}`);
     },
   });

@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { renameSync, writeFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
-import { ManualClock } from "../../src/clock.ts";
+import { ManualClock, systemClock } from "../../src/clock.ts";
+import { loadRouterConfig } from "../../src/config/parse-command.ts";
+import { RouterLog } from "../../src/observe/log.ts";
+import { startRouter } from "../../src/proxy/start-router.ts";
 import { RawClient, errorOf, get, post, rawRequest } from "../helpers/http-client.ts";
 import { temporaryFile } from "../helpers/files.ts";
 import { startLmstack } from "../helpers/process.ts";
@@ -285,4 +288,22 @@ test("G4: an engine that was out is checked anew when its entry changes", async 
     "x",
   );
   assert.equal(router.context.registry.list()[0]?.state(router.context.clock.nowMs()), "starting");
+});
+
+test("G4: the log says of a rejected file what is wrong with it, in which line", async (t) => {
+  // it said [object Object]
+  const good = "service_discovery: static\nrouting_logic: random\nstatic_backends: http://127.0.0.1:1\n";
+  const path = temporaryFile(t, "dynamic.yaml", good);
+  let text = "";
+  const sink = { write: (more: string) => void (text += more), flush: () => undefined, flushSync: () => undefined };
+  const { config } = loadRouterConfig(["--host", "127.0.0.1", "--port", "0", "--dynamic-config-yaml", path], {});
+  const log = new RouterLog(config.log, sink);
+  const router = await startRouter(config, { clock: systemClock, random: Math.random, version: "0", page: null, log });
+  t.after(() => router.close());
+  await until(() => text.includes("is in force"), "the file is in force");
+  writeFileSync(path, good.replace("random", "rnadom"));
+  await router.reload();
+  await until(() => text.includes("is rejected"), "the change is rejected");
+  assert.match(text, /dynamic\.yaml:2: routing_logic rnadom: .*; .*random/);
+  assert.doesNotMatch(text, /object Object/);
 });
