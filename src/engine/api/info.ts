@@ -71,7 +71,11 @@ export function listModels(app: EngineApp, exchange: Exchange): void {
 export function metrics(app: EngineApp, exchange: Exchange): void {
   if (app.faults.hit("metrics_missing") !== null) throw notFound();
   if (app.faults.hit("metrics_garbage") !== null) {
-    exchange.send(200, metricsContentType, "<html><body>upstream said no</body></html>\nvllm:num_requests_running{ NaN..\n");
+    exchange.send(
+      200,
+      metricsContentType,
+      "<html><body>upstream said no</body></html>\nvllm:num_requests_running{ NaN..\n",
+    );
     return;
   }
   const stale = app.faults.hit("metrics_stale") !== null;

@@ -55,9 +55,9 @@ export function promptLogprobs(tokens: readonly number[], wanted: number): (obje
     if (place === 0) return null;
     const list = candidates(token, place, wanted);
     const ids = list.map((entry, at) => (at === 0 ? token : (tokenize(entry.text)[0] ?? 0)));
-    return Object.fromEntries(
-      list.map(({ text, logprob }, at) => [ids[at], { logprob, rank: at + 1, decoded_token: text }]),
-    );
+    const entries = new Map<number, object>();
+    list.forEach(({ text, logprob }, at) => entries.set(ids[at] ?? 0, { logprob, rank: at + 1, decoded_token: text }));
+    return Object.fromEntries(entries) as object;
   });
 }
 

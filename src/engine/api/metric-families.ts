@@ -170,11 +170,7 @@ export const families = {
     "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
   ),
   cacheConfigInfo: family("gauge", "vllm:cache_config_info", "Information of the LLMEngine CacheConfig"),
-  pythonGcObjectsCollectedTotal: family(
-    "counter",
-    "python_gc_objects_collected_total",
-    "Objects collected during gc",
-  ),
+  pythonGcObjectsCollectedTotal: family("counter", "python_gc_objects_collected_total", "Objects collected during gc"),
   pythonGcObjectsUncollectableTotal: family(
     "counter",
     "python_gc_objects_uncollectable_total",
@@ -185,21 +181,9 @@ export const families = {
     "python_gc_collections_total",
     "Number of times this generation was collected",
   ),
-  pythonInfo: family(
-    "gauge",
-    "python_info",
-    "Python platform information",
-  ),
-  processVirtualMemoryBytes: family(
-    "gauge",
-    "process_virtual_memory_bytes",
-    "Virtual memory size in bytes.",
-  ),
-  processResidentMemoryBytes: family(
-    "gauge",
-    "process_resident_memory_bytes",
-    "Resident memory size in bytes.",
-  ),
+  pythonInfo: family("gauge", "python_info", "Python platform information"),
+  processVirtualMemoryBytes: family("gauge", "process_virtual_memory_bytes", "Virtual memory size in bytes."),
+  processResidentMemoryBytes: family("gauge", "process_resident_memory_bytes", "Resident memory size in bytes."),
   processStartTimeSeconds: family(
     "gauge",
     "process_start_time_seconds",
@@ -210,16 +194,8 @@ export const families = {
     "process_cpu_seconds_total",
     "Total user and system CPU time spent in seconds.",
   ),
-  processOpenFds: family(
-    "gauge",
-    "process_open_fds",
-    "Number of open file descriptors.",
-  ),
-  processMaxFds: family(
-    "gauge",
-    "process_max_fds",
-    "Maximum number of open file descriptors.",
-  ),
+  processOpenFds: family("gauge", "process_open_fds", "Number of open file descriptors."),
+  processMaxFds: family("gauge", "process_max_fds", "Maximum number of open file descriptors."),
   httpRequestsTotal: family(
     "counter",
     "http_requests_total",

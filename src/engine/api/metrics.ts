@@ -25,7 +25,16 @@ export class Histogram {
   }
 }
 
-export type HistogramName = "iteration" | "promptTokens" | "generatedTokens" | "maxTokens" | "computedTokens" | "n" | "preemptions" | "maxGenerated" | SecondsName;
+export type HistogramName =
+  | "iteration"
+  | "promptTokens"
+  | "generatedTokens"
+  | "maxTokens"
+  | "computedTokens"
+  | "n"
+  | "preemptions"
+  | "maxGenerated"
+  | SecondsName;
 type SecondsName = "firstToken" | "interToken" | "perToken" | "e2e" | "queue" | "inference" | "prefill" | "decode";
 
 export type SuccessReason = "stop" | "length" | "abort" | "error" | "repetition";

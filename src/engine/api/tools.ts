@@ -75,7 +75,8 @@ export function checkResponseFormat(reader: FieldReader): void {
       type,
       `, 'ctx': {'expected': "${expected}"}`,
     );
-  const missing = (field: string): void => reader.issue(`response_format.${field}`, "missing", "Field required", format);
+  const missing = (field: string): void =>
+    reader.issue(`response_format.${field}`, "missing", "Field required", format);
   literal("'text', 'json_object' or 'json_schema'");
   literal("'structural_tag'");
   missing("format");

@@ -145,7 +145,7 @@ export class Scheduler {
     const limit = this.#options.maxAdapters;
     if (adapter === null || limit === undefined) return true;
     const used = new Set<string>();
-    for (const { request } of this.running) if (request.adapter != null) used.add(request.adapter);
+    for (const { request } of this.running) if (typeof request.adapter === "string") used.add(request.adapter);
     return used.has(adapter) || used.size < limit;
   }
 

@@ -50,7 +50,7 @@ export function parseKvEventsConfig(text: string): KvEventsConfig {
     }
     if (given !== null && typeof given !== kinds[name]) throw new RangeError(`${name} must be a ${kinds[name]}`);
   }
-  return value as KvEventsConfig;
+  return value;
 }
 
 const isField = (name: string): name is keyof typeof kinds => Object.hasOwn(kinds, name);
@@ -61,7 +61,10 @@ export function resolveKvEventsConfig(config: KvEventsConfig, rank: number): Res
     enable_kv_cache_events: config.enable_kv_cache_events ?? false,
     publisher: config.publisher ?? (config.enable_kv_cache_events === true ? "zmq" : "null"),
     endpoint: offset(config.endpoint ?? "tcp://*:5557", rank),
-    replay_endpoint: config.replay_endpoint == null ? null : offset(config.replay_endpoint, rank),
+    replay_endpoint:
+      config.replay_endpoint === null || config.replay_endpoint === undefined
+        ? null
+        : offset(config.replay_endpoint, rank),
     buffer_steps: config.buffer_steps ?? 10_000,
     hwm: config.hwm ?? 100_000,
     max_queue_size: config.max_queue_size ?? 100_000,

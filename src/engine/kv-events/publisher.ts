@@ -1,6 +1,7 @@
 // The two sockets of one rank's KV events: PUB, and ROUTER for replay. Below the event log, on top of zeromq, which is an
 // optional package and is loaded only here. It must never hold up the engine: messages queue, and are lost as in vLLM.
 
+import type * as Zmq from "zeromq";
 import type { Publisher, Router } from "zeromq";
 import { bindsTo } from "./config.ts";
 import type { ResolvedKvEventsConfig } from "./config.ts";
@@ -135,9 +136,7 @@ export class KvEventPublisher {
   }
 
   #reply(client: Buffer, topic: Buffer, seq: Buffer, payload: Buffer): Buffer[] {
-    return this.#options.framing === "topic"
-      ? [client, empty, topic, seq, payload]
-      : [client, empty, seq, payload];
+    return this.#options.framing === "topic" ? [client, empty, topic, seq, payload] : [client, empty, seq, payload];
   }
 }
 
@@ -147,11 +146,13 @@ function seqBytes(seq: number): Buffer {
   return bytes;
 }
 
-async function loadZmq(): Promise<typeof import("zeromq")> {
+async function loadZmq(): Promise<typeof Zmq> {
   try {
     return await import("zeromq");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`KV events need the optional package zeromq; install it with npm install zeromq (${reason})`);
+    throw new Error(`KV events need the optional package zeromq; install it with npm install zeromq (${reason})`, {
+      cause: error,
+    });
   }
 }

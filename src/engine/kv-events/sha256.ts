@@ -110,7 +110,7 @@ function pickleText(out: Bytes, value: string): void {
 function pickleTuple(out: Bytes, length: number, item: (at: number) => void): void {
   if (length > 3) out.byte(0x28); // MARK
   for (let at = 0; at < length; at++) item(at);
-  out.byte(length > 3 ? 0x74 : [0x29, 0x85, 0x86, 0x87][length] ?? 0x74);
+  out.byte(length > 3 ? 0x74 : ([0x29, 0x85, 0x86, 0x87][length] ?? 0x74));
   if (length > 0) memoize(out);
 }
 

@@ -1,0 +1,113 @@
+// Replays recorded requests to a simulated engine that was started as the recorded server was. Between the plan and the
+// comparison; it holds no expectation of its own.
+
+import { startEngine } from "../../../src/engine/serve.ts";
+import type { RunningEngine } from "../../../src/engine/serve.ts";
+import { until } from "../support.ts";
+import { compare } from "./compare.ts";
+import type { CompareOptions, Difference } from "./compare.ts";
+import { casesOf, groups, readIndex, recorded, servers } from "./plan.ts";
+import type { RecordedCase } from "./plan.ts";
+import { call, readResponses } from "./wire.ts";
+import type { Call } from "./wire.ts";
+
+export interface CaseResult {
+  readonly id: string;
+  readonly differences: readonly Difference[];
+}
+
+/** Starts the request and leaves it under way. */
+export function begin(engine: RunningEngine, one: RecordedCase): Call {
+  const closes = one.end.startsWith("eof") || one.name.startsWith("half_close");
+  const answers = responsesOf(one).filter(({ status }) => !status.includes(" 100 ")).length;
+  return call(engine.port, one.request, {
+    responses: closes ? 0 : answers,
+    halfClose: one.name.startsWith("half_close"),
+    head: isHead(one),
+  });
+}
+
+const isHead = (one: RecordedCase): boolean => one.request.subarray(0, 5).toString("latin1") === "HEAD ";
+
+const responsesOf = (one: RecordedCase): ReturnType<typeof readResponses> => readResponses(one.response, isHead(one));
+
+export async function finish(one: RecordedCase, running: Call, options?: CompareOptions): Promise<CaseResult> {
+  const bytes = await running.bytes;
+  return { id: one.id, differences: compare(responsesOf(one), readResponses(bytes, isHead(one)), options) };
+}
+
+export async function replayGroup(group: string): Promise<CaseResult[]> {
+  const plan = groups[group] ?? {};
+  const engine = await startEngine({ ...servers[readIndex(group).server], ...plan.options });
+  try {
+    const results: CaseResult[] = [];
+    for (const one of casesOf(group)) {
+      const busy = await occupy(engine, plan.busy?.[one.name] ?? 0);
+      results.push(await finish(one, begin(engine, one)));
+      await busy();
+    }
+    return results;
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Streams that are in flight until the returned function has been called. */
+async function occupy(engine: RunningEngine, streams: number): Promise<() => Promise<void>> {
+  const stop = new AbortController();
+  const body = JSON.stringify({ prompt: "x", max_tokens: 900, ignore_eos: true, stream: true });
+  const headers = { "content-type": "application/json", authorization: "Bearer key-one" };
+  const init = { method: "POST", body, headers, signal: stop.signal };
+  const responses = Array.from({ length: streams }, () => fetch(`${engine.url}/v1/completions`, init));
+  await Promise.all(responses);
+  await until(() => engine.state().running + engine.state().waiting === streams, "the streams run");
+  return async () => {
+    stop.abort();
+    await until(() => engine.state().inFlight === 0, "the streams are gone");
+  };
+}
+
+/** The group in which requests are met in the middle by pause, sleep and abort. */
+export async function replayStory(): Promise<CaseResult[]> {
+  const slow = { id: "slow", b0Us: 1000, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 2048 };
+  const engine = await startEngine({ ...servers["A"], preset: slow });
+  const results: CaseResult[] = [];
+  const one = (name: string): RecordedCase => recorded("dev", name);
+  const run = async (name: string): Promise<void> => {
+    results.push(await finish(one(name), begin(engine, one(name))));
+  };
+  try {
+    for (const name of [
+      "stream_hit_by_pause_abort",
+      "nonstream_hit_by_pause_abort",
+      "stream_hit_by_pause_wait",
+      "stream_hit_by_pause_keep",
+    ]) {
+      const tokens = engine.state().generatedTokens;
+      const victim = begin(engine, one(name));
+      await until(() => engine.state().generatedTokens > tokens + 5, "the request generates");
+      await run(`${name}__the_call`);
+      await run(`${name}__is_paused`);
+      await run(`${name}__resume`);
+      results.push(await finish(one(name), victim, { ignoreCounts: name.endsWith("abort") }));
+    }
+    for (const name of ["stream_hit_by_abort_requests", "stream_hit_by_abort_requests_full_id"]) {
+      const tokens = engine.state().generatedTokens;
+      const victim = begin(engine, one(name));
+      await until(() => engine.state().generatedTokens > tokens + 5, "the request generates");
+      await run(`${name}__the_call`);
+      results.push(await finish(one(name), victim, { ignoreCounts: name.endsWith("full_id") }));
+    }
+    await run("pause_then_request__pause");
+    await run("health_while_paused");
+    const held = begin(engine, one("request_while_paused"));
+    await held.started;
+    await run("pause_then_request__resume");
+    results.push(await finish(one("request_while_paused"), held));
+    for (const name of ["sleep_not_enabled", "is_sleeping_after", "health_after_sleep", "wake_up"]) await run(name);
+    await run("completion_after_wake");
+    return results;
+  } finally {
+    await engine.close();
+  }
+}
