@@ -282,7 +282,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     // a 500 that two endpoints give alike is the request's, and neither of them is charged with it
     const repeated = is500 && this.#gave500 !== null;
     if (repeated) this.#gave500 = null;
-    else if (is500) this.#gave500 = endpoint;
+    else if (is500) {
+      this.#gave500 = endpoint;
+      this.#gave500AsProbe = this.#isProbe;
+    }
     if (this.#attempts > ctx.config.retries || repeated) {
       this.#giveUp(failure);
       return;
@@ -296,6 +299,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   /** Answered 500 first, and is charged with it unless the next one answers alike. */
   #gave500: Endpoint | null = null;
+  #gave500AsProbe = false;
 
   // --- endings
 
@@ -455,7 +459,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#ended = true;
     this.#status = status;
     if (this.#gave500 !== null) {
-      this.#gave500.breaker.failure(this.#ctx.clock.nowMs(), false);
+      this.#gave500.breaker.failure(this.#ctx.clock.nowMs(), this.#gave500AsProbe);
       this.#ctx.health.hurry(this.#gave500);
     }
     const ctx = this.#ctx;

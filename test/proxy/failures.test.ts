@@ -427,6 +427,25 @@ test("B8: an endpoint whose 500 nobody else gives is charged with it", async (t)
   );
 });
 
+test("B8: a probe that is answered 500 ejects the endpoint again, for longer", async (t) => {
+  // who is charged is known only when the next endpoint has answered, and by then it was not known to have been the probe:
+  // every further request became one
+  const { engines, router, clock, ask } = await fleet(t, [
+    (request) => request.connection.write(jsonAnswer({ error: { message: "boom", code: 500 } }, 500)),
+    (request) => request.connection.write(jsonAnswer({ ok: true })),
+    (request) => request.connection.write(jsonAnswer({ ok: true })),
+  ]);
+  const [endpoint] = router.context.registry.list();
+  for (let i = 0; i < 5; i++) endpoint?.breaker.failure(clock.nowMs());
+  clock.advance(600);
+  const asked = (): number => engines[0]?.requests.length ?? 0;
+  for (let i = 0; i < 100 && asked() === 0; i++) assert.equal((await ask()).status, 200);
+  assert.equal(asked(), 1);
+  assert.equal(endpoint?.breaker.ejected, 2);
+  for (let i = 0; i < 20; i++) assert.equal((await ask()).status, 200);
+  assert.equal(asked(), 1);
+});
+
 test("B8: a 500 that two endpoints give alike is the request's, and passes as it is", async (t) => {
   const broken: RawHandler = (request) =>
     request.connection.write(jsonAnswer({ error: { message: "list index out of range", code: 500 } }, 500));
