@@ -214,7 +214,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     if (this.#exchange === null || this.#parser.inBody) {
       // a head has its time from its first byte on: one that drips must not live for ever
       if (!this.#parser.inHead) this.#sinceMs = this.#clock.nowMs();
-      this.#feed(chunk);
+      this.#feed(chunk, true);
       return;
     }
     if (this.#aheadDropped) return;
@@ -228,13 +228,15 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     }
   };
 
-  #feed(chunk: Buffer): void {
+  /** @param lent the bytes are not ours: what waits of them has to be copied */
+  #feed(chunk: Buffer, lent: boolean): void {
     this.#feeding = true;
     let at = 0;
     try {
       while (at < chunk.length && !this.#closed && !this.#lingering) {
         if (this.#exchange !== null && !this.#parser.inBody) {
-          this.#ahead.unshift(Buffer.from(chunk.subarray(at)));
+          const rest = chunk.subarray(at);
+          this.#ahead.unshift(lent ? Buffer.from(rest) : rest);
           this.#aheadBytes += chunk.length - at;
           break;
         }
@@ -252,7 +254,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       const chunk = this.#ahead.shift();
       if (chunk === undefined) break;
       this.#aheadBytes -= chunk.length;
-      this.#feed(chunk);
+      this.#feed(chunk, false);
     }
   }
 
