@@ -64,7 +64,7 @@ class Builder {
       rootPath: v["root-path"].replace(/\/+$/, ""),
       tls: this.#tls(),
       engineTls: {
-        caFile: this.#readable("engine-tls-ca-file"),
+        caFile: this.#caFile(),
         insecureSkipVerify: v["engine-tls-insecure-skip-verify"],
       },
       timeouts: {
@@ -130,10 +130,15 @@ class Builder {
     return retries;
   }
 
-  /** The path of a file that can be read, `null` if none is configured or it can't. */
-  #readable(name: "engine-tls-ca-file" | "tls-cert-file" | "tls-key-file"): string | null {
+  #caFile(): string | null {
+    const name = "engine-tls-ca-file";
     const path = this.#resolved.values[name];
-    return path === null || this.#text(name, path) === null ? null : path;
+    const text = path === null ? null : this.#text(name, path);
+    // Node takes no notice of anything else, and then trusts nobody: each engine would be out for a reason hard to see.
+    if (text !== null && !text.includes("-----BEGIN CERTIFICATE-----")) {
+      this.#reject(name, path, "holds no certificate", "give a PEM file of certificates");
+    }
+    return path;
   }
 
   #text(name: OptionName, path: string): string | null {
@@ -148,7 +153,8 @@ class Builder {
     if (path === null) return null;
     const text = this.#text(name, path);
     // A guard without a key would either let nobody in, or everybody: neither was meant.
-    if (text !== null && text.trim() === "") this.#reject(name, path, "holds no key", "write one key a line");
+    const keys = text?.split("\n").filter((line) => line.trim() !== "" && !line.trim().startsWith("#"));
+    if (keys?.length === 0) this.#reject(name, path, "holds no key", "write one key a line");
     return path;
   }
 

@@ -162,6 +162,18 @@ const cases: readonly {
     says: "--api-key-file keys: holds no key; write one key a line",
   },
   {
+    name: "a key file of comments",
+    argv: router("--admin-key-file", "keys"),
+    given: { files: { keys: "# nothing yet\r\n\n" } },
+    says: "--admin-key-file keys: holds no key; write one key a line",
+  },
+  {
+    name: "a file for engines' certificates without one",
+    argv: router("--engine-tls-ca-file", "ca.pem"),
+    given: { files: { "ca.pem": "root:x:0:0" } },
+    says: "--engine-tls-ca-file ca.pem: holds no certificate; give a PEM file of certificates",
+  },
+  {
     name: "a certificate without its key",
     argv: router("--tls-cert-file", "c.pem"),
     says: "--tls-cert-file c.pem: needs --tls-key-file too; give both, or neither to serve plain HTTP",
