@@ -1,6 +1,9 @@
 // Lines of the log, as text: one thing said is one line, whatever clients put into it.
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { RouterLog } from "../../src/observe/log.ts";
 
 function textLog(): { log: RouterLog; lines: () => string[] } {
@@ -56,4 +59,12 @@ test("a client can't write lines of its own into the log, steer the terminal tha
     assert.doesNotMatch(line, /[\u0000-\u001f\u007f-\u009f]/);
   }
   assert.match(seen[0] ?? "", /session id x\\u000aRouting request forged\\u000d\\u001b\[2J\\u009b2J to http/);
+});
+
+test("a reader of the log that has stopped reading costs a bounded amount of memory", async (t) => {
+  const path = fileURLToPath(new URL("stalled-reader.ts", import.meta.url));
+  const child = fork(path, { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+  t.after(() => child.kill("SIGKILL"));
+  const [message] = (await once(child, "message")) as [{ heapBytes: number }];
+  assert.ok(message.heapBytes < 80 * 1024 * 1024, `${message.heapBytes} of 128 MiB were kept`);
 });
