@@ -30,12 +30,25 @@ const calmMs = 10_000;
 const troubledMs = 2_000;
 /** A starting endpoint is asked quickly at first: it is what a person at a terminal waits for. */
 const startingMs = 250;
+/** Shortest time between two checks out of turn of an endpoint, however many requests fail on it. */
+const hurryMs = 250;
 /** Checks under way at one time, so that a fleet of thousands is not asked all at once. */
 const maxAtOnce = 64;
 
+/** When an endpoint is checked. Times by the clock. */
+interface Entry {
+  dueMs: number;
+  /** When it was last asked out of turn. */
+  hurriedMs: number;
+  busy: boolean;
+  /** Checks in a row that went wrong. */
+  failures: number;
+  inferenceDueMs: number;
+}
+
 export class HealthMonitor {
   readonly #options: HealthOptions;
-  readonly #next = new Map<Endpoint, { dueMs: number; busy: boolean; failures: number; inferenceDueMs: number }>();
+  readonly #next = new Map<Endpoint, Entry>();
   #timer: Timer | null = null;
   #underWay = 0;
   #stopped = false;
@@ -56,7 +69,7 @@ export class HealthMonitor {
     for (const endpoint of this.#next.keys()) if (!present.has(endpoint)) this.#next.delete(endpoint);
     const now = this.#options.clock.nowMs();
     for (const endpoint of present) {
-      if (!this.#next.has(endpoint)) this.#next.set(endpoint, { dueMs: now, busy: false, failures: 0, inferenceDueMs: now });
+      if (!this.#next.has(endpoint)) this.#next.set(endpoint, { dueMs: now, hurriedMs: now - hurryMs, busy: false, failures: 0, inferenceDueMs: now });
     }
     this.#run();
   }
@@ -71,7 +84,10 @@ export class HealthMonitor {
   hurry(endpoint: Endpoint): void {
     const entry = this.#next.get(endpoint);
     if (entry === undefined || entry.busy) return;
-    entry.dueMs = Math.min(entry.dueMs, this.#options.clock.nowMs());
+    const soon = Math.max(this.#options.clock.nowMs(), entry.hurriedMs + hurryMs);
+    if (soon >= entry.dueMs) return;
+    entry.dueMs = soon;
+    entry.hurriedMs = soon;
     this.#run();
   }
 
@@ -92,7 +108,7 @@ export class HealthMonitor {
     }
   };
 
-  async #check(endpoint: Endpoint, entry: { dueMs: number; busy: boolean; failures: number; inferenceDueMs: number }): Promise<void> {
+  async #check(endpoint: Endpoint, entry: Entry): Promise<void> {
     const { clock, random } = this.#options;
     entry.busy = true;
     this.#underWay++;
@@ -131,7 +147,7 @@ export class HealthMonitor {
   }
 
   /** @returns null when all is well, else what is wrong */
-  async #ask(endpoint: Endpoint, entry: { inferenceDueMs: number }): Promise<string | null> {
+  async #ask(endpoint: Endpoint, entry: Entry): Promise<string | null> {
     const { clock, timeoutMs } = this.#options;
     const key = this.#options.engineKey();
     const health = await askEngine(endpoint, "GET", "/health", null, key, timeoutMs, clock);

@@ -378,3 +378,18 @@ test("E5: an engine that is healthy by its word and fails inference checks gets 
   status = 200;
   await pass(50, () => router.context.registry.list()[1]?.breaker.admits(clock.nowMs()) === true, "it may be probed");
 });
+
+test("E1: a request that fails makes the next check come at once, and not each one of many", async (t) => {
+  const clock = new ManualClock();
+  const engine = await startRawEngine(t, { handler: ({ connection }) => connection.reset() });
+  const router = await startTestRouter(t, ["--static-backends", engine.url, "--retries", "0"], { clock });
+  const checks = (): number => engine.checks.filter(({ target }) => target === "/v1/models").length;
+  const before = checks();
+  for (let i = 0; i < 20; i++) await ask(router);
+  await until(() => checks() === before + 1, "the engine is checked");
+  await turns(20);
+  assert.equal(checks(), before + 1);
+  await ask(router);
+  clock.advance(250);
+  await until(() => checks() === before + 2, "the engine is checked again");
+});
