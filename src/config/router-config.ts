@@ -35,6 +35,9 @@ export const logLevels = {
   trace: "trace",
 } as const;
 
+/** Levels at which production-stack prints its routing line. */
+const saysInfo: ReadonlySet<RouterConfig["log"]["level"]> = new Set(["info", "debug", "trace"]);
+
 interface DynamicSource {
   readonly option: "dynamic-config-yaml" | "dynamic-config-json";
   readonly path: string;
@@ -57,6 +60,7 @@ class Builder {
   build(partial: boolean): Built {
     const v = this.#resolved.values;
     const format = v["log-format"];
+    const level = logLevels[v["log-level"]];
     const dynamic = this.#dynamicSource();
     const config: RouterConfig = {
       host: v.host,
@@ -95,7 +99,7 @@ class Builder {
       trustedProxies: v["trusted-proxies"],
       injectStreamUsage: v["inject-stream-usage"],
       legacyMetrics: v["legacy-metrics"],
-      log: { level: logLevels[v["log-level"]], format, routingLine: v["log-routing-line"] ?? format === "text" },
+      log: { level, format, routingLine: v["log-routing-line"] ?? (format === "text" && saysInfo.has(level)) },
       dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
       dynamic: this.#dynamic(dynamic, partial),
     };

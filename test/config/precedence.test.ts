@@ -88,6 +88,9 @@ test("the routing line is printed with text and not with json, unless it is aske
   assert.equal(parseRouter(["--log-format", "json"]).config.log.routingLine, false);
   assert.equal(parseRouter(["--log-format", "json", "--log-routing-line"]).config.log.routingLine, true);
   assert.equal(parseRouter(["--no-log-routing-line"]).config.log.routingLine, false);
+  assert.equal(parseRouter(["--log-level", "debug"]).config.log.routingLine, true);
+  assert.equal(parseRouter(["--log-level", "warning"]).config.log.routingLine, false);
+  assert.equal(parseRouter(["--log-level", "warning", "--log-routing-line"]).config.log.routingLine, true);
 });
 
 test("levels of logs are those of production-stack", () => {

@@ -28,7 +28,7 @@ export const observingOptions = {
     group,
     commands,
     default: null,
-    help: "One line `Routing request ...` per request on standard output, for log tools made for production-stack. On with --log-format text, off with json.",
+    help: "One line `Routing request ...` per request on standard output, for log tools made for production-stack. On with --log-format text from --log-level info on, off with json.",
   }),
   "legacy-metrics": boolean({
     group,
