@@ -76,14 +76,14 @@ export const errorCatalogue = {
     ...invalid,
     status: 431,
     label: "caller_head_too_large",
-    when: "Request line and headers exceed 64 KiB.",
+    when: "Request line and headers exceed `--max-head-bytes`.",
     fix: "Send fewer or shorter headers.",
   },
   request_timeout: {
     ...invalid,
     status: 408,
     label: "caller_request_timeout",
-    when: "The head was not complete after 10 s, or the body paused for longer than 30 s.",
+    when: "The head was not complete within `--head-timeout-seconds`, or the body paused for longer than `--body-idle-timeout-seconds`.",
     fix: "Send the request without pausing.",
   },
   body_too_large: {
@@ -224,7 +224,7 @@ export const errorCatalogue = {
     status: 502,
     outcome: "engine_error",
     label: "engine_bad_response",
-    when: "What the engine sent is not HTTP/1.1.",
+    when: "What the engine sent is not HTTP/1.1, or no event stream where one had begun.",
     fix: "Look at what listens on the endpoint's port.",
   },
   engine_unavailable: {
@@ -232,7 +232,7 @@ export const errorCatalogue = {
     status: 503,
     outcome: "engine_error",
     label: "engine_unavailable",
-    when: "Every endpoint that was tried answered 502, 503 or 504.",
+    when: "Every endpoint that was tried answered 500, 502, 503 or 504 with nothing in it, or failed before the first event of its stream.",
     fix: "Look at the engines; retries are exhausted.",
   },
   engine_connect_timeout: {
