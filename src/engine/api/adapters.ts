@@ -29,6 +29,10 @@ export class Adapters {
     return this.#loaded.has(name);
   }
 
+  find(name: string | null): Adapter | null {
+    return (name === null ? undefined : this.#loaded.get(name)) ?? null;
+  }
+
   idOf(name: string): number | null {
     return this.#ids.get(name) ?? null;
   }

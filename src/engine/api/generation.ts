@@ -168,7 +168,7 @@ export class Generation {
         promptTokens: prompt.tokens,
         maxTokens,
         priority: this.#sampling.priority,
-        cacheKey: cacheKeyOf(adapter, cacheSalt),
+        cacheKey: cacheKeyOf(adapters.find(adapter), cacheSalt),
         adapter,
         nextToken: this.#source(choice),
       },

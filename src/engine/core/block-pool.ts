@@ -94,15 +94,21 @@ export class BlockPool {
 
   /**
    * Drops one reference of each block, last block first: a prefix is worth more than its tail, so the tail must be the
-   * first to be taken.
+   * first to be taken. A block that holds no prefix is worth nothing and goes to the front, as recorded.
    */
   release(blocks: readonly number[]): void {
+    let last = none;
     for (let at = blocks.length - 1; at >= 0; at--) {
       const block = blocks[at] ?? 0;
       const refs = this.refs(block) - 1;
       if (refs < 0) throw new Error(`block ${block} was released more often than acquired`);
       this.#refs[block] = refs;
-      if (refs === 0) this.#append(block);
+      if (refs > 0) continue;
+      if (this.#hashes[block] !== undefined) this.#append(block);
+      else {
+        this.#insertAfter(last, block);
+        last = block;
+      }
     }
   }
 
@@ -126,6 +132,18 @@ export class BlockPool {
       this.#byHash.delete(hash);
     }
     this.#observer.removed?.(hash);
+  }
+
+  /** Puts a block behind another of the free list, or at its head. */
+  #insertAfter(previous: number, block: number): void {
+    const next = previous === none ? this.#head : (this.#next[previous] ?? none);
+    this.#previous[block] = previous;
+    this.#next[block] = next;
+    if (previous === none) this.#head = block;
+    else this.#next[previous] = block;
+    if (next === none) this.#tail = block;
+    else this.#previous[next] = block;
+    this.#free++;
   }
 
   #append(block: number): void {

@@ -35,9 +35,9 @@ export class KvEventLog {
       parent_block_hash: parent === null ? null : this.#hash(parent),
       token_ids: sequence.tokens.slice(fromToken, fromToken + hashes.length * blockSize),
       block_size: blockSize,
-      lora_id: keys.adapter === null ? null : adapterId(keys.adapter),
+      lora_id: keys.adapter === null ? null : adapterId(keys.adapter.name),
       medium: "GPU",
-      lora_name: keys.adapter,
+      lora_name: keys.adapter?.name ?? null,
       extra_keys: hashes.map((_hash, at) => {
         const values = taggedKeys(keys, fromToken === 0 && at === 0).map(([, value]) => value);
         return values.length === 0 ? null : values;

@@ -4,8 +4,9 @@
 import { createHash } from "node:crypto";
 import type { BlockHasher } from "../core/index.ts";
 import { blockKeys, taggedKeys } from "./block-key.ts";
+import type { TaggedKey } from "./block-key.ts";
 
-type Tagged = readonly (readonly [string, string])[];
+type Tagged = readonly TaggedKey[];
 
 /** Appends to one reused buffer; hashing happens for every full block. */
 class Bytes {
@@ -70,8 +71,8 @@ const pickle: Encoder = {
       if (keys.length === 0) out.byte(0x4e); // NONE
       else {
         pickleTuple(out, keys.length, (at) => {
-          const pair = keys[at] ?? ["", ""];
-          pickleTuple(out, 2, (part) => pickleText(out, pair[part] ?? ""));
+          const parts = keys[at] ?? ["", ""];
+          pickleTuple(out, parts.length, (part) => pickleText(out, parts[part] ?? ""));
         });
       }
       out.byte(0x87); // TUPLE3
@@ -144,9 +145,9 @@ const cbor: Encoder = {
       return;
     }
     cborHead(out, 4, keys.length);
-    for (const pair of keys) {
-      cborHead(out, 4, 2);
-      for (const part of pair) cbor.text(out, part);
+    for (const parts of keys) {
+      cborHead(out, 4, parts.length);
+      for (const part of parts) cbor.text(out, part);
     }
   },
 };
