@@ -15,52 +15,69 @@ const usageKey = Buffer.from('"usage"');
  */
 export function findUsage(view: Buffer): Usage | null {
   for (let at = view.lastIndexOf(usageKey); at >= 0; at = at === 0 ? -1 : view.lastIndexOf(usageKey, at - 1)) {
-    const text = objectAt(view, at + usageKey.length);
-    if (text === null) continue;
-    const usage = parseUsage(text);
+    const usage = readCounts(view, at + usageKey.length);
     if (usage !== null) return usage;
   }
   return null;
 }
 
-function objectAt(view: Buffer, from: number): string | null {
-  let at = from;
-  while (isSpace(view[at])) at++;
+/** Counts of an object whose brace stands behind `from` and a colon; null = there is none, or it is not whole. */
+function readCounts(view: Buffer, from: number): Usage | null {
+  let at = skipSpace(view, from);
   if (view[at] !== 0x3a) return null;
-  at++;
-  while (isSpace(view[at])) at++;
+  at = skipSpace(view, at + 1);
   if (view[at] !== 0x7b) return null;
+  const usage: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
   let depth = 0;
-  for (let i = at; i < view.length; i++) {
-    if (view[i] === 0x7b) depth++;
-    else if (view[i] === 0x7d && --depth === 0) return view.toString("utf8", at, i + 1);
+  let found = false;
+  for (; at < view.length; at++) {
+    const code = view[at];
+    if (code === 0x7b) depth++;
+    else if (code === 0x7d) {
+      if (--depth === 0) return found ? usage : null;
+    } else if (code === 0x22) {
+      const end = view.indexOf(0x22, at + 1);
+      if (end < 0) return null;
+      const value = skipSpace(view, skipSpace(view, end + 1) + 1);
+      if (isDigit(view[value]) && take(usage, view, at + 1, end, value)) found = true;
+      at = end;
+    }
   }
   return null;
 }
 
-function isSpace(code: number | undefined): boolean {
-  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
-}
+/** OpenAI's names, then those of Anthropic and of OpenAI's Responses. */
+const fieldNames = {
+  prompt_tokens: "promptTokens",
+  input_tokens: "promptTokens",
+  completion_tokens: "completionTokens",
+  output_tokens: "completionTokens",
+  cached_tokens: "cachedTokens",
+  cache_read_input_tokens: "cachedTokens",
+} as const satisfies Record<string, keyof Usage>;
+const known = Object.entries(fieldNames).map(([name, field]) => ({ bytes: Buffer.from(name), field }));
 
-function parseUsage(text: string): Usage | null {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch {
-    return null;
+/** Reads a count whose name is known. */
+function take(usage: Usage, view: Buffer, start: number, end: number, value: number): boolean {
+  for (const { bytes, field } of known) {
+    if (bytes.length !== end - start) continue;
+    let i = 0;
+    while (i < bytes.length && view[start + i] === bytes[i]) i++;
+    if (i < bytes.length) continue;
+    let count = 0;
+    for (let at = value; isDigit(view[at]); at++) count = count * 10 + ((view[at] ?? 0) - 0x30);
+    usage[field] = count;
+    return true;
   }
-  const usage = fields(raw);
-  const prompt = count(usage["prompt_tokens"] ?? usage["input_tokens"]);
-  const completion = count(usage["completion_tokens"] ?? usage["output_tokens"]);
-  const details = fields(usage["prompt_tokens_details"] ?? usage["input_tokens_details"]);
-  const cached = count(details["cached_tokens"] ?? usage["cache_read_input_tokens"]);
-  return { promptTokens: prompt, completionTokens: completion, cachedTokens: cached };
+  return false;
 }
 
-function fields(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+function skipSpace(view: Buffer, from: number): number {
+  let at = from;
+  while (view[at] === 0x20 || view[at] === 0x0a || view[at] === 0x0d || view[at] === 0x09) at++;
+  return at;
 }
 
-function count(value: unknown): number {
-  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
+function isDigit(code: number | undefined): boolean {
+  return code !== undefined && code >= 0x30 && code <= 0x39;
 }

@@ -27,7 +27,6 @@ const maxDigits = 15;
 export class HeadTemplate<Head> {
   readonly #segments: readonly Buffer[];
   readonly #holes: readonly Hole[];
-  readonly #list: HeaderList;
   #next = 0;
   #contentLength = -1;
   #fields: HeaderList;
@@ -39,7 +38,6 @@ export class HeadTemplate<Head> {
     this.head = head;
     this.#segments = segments;
     this.#holes = holes;
-    this.#list = list;
     this.#fields = list;
   }
 
@@ -107,11 +105,12 @@ export class HeadTemplate<Head> {
         hole.bytes = Buffer.from(buf.subarray(at, stop));
         hole.text = hole.bytes.toString("latin1");
       }
-      if (hole.text !== this.#list[hole.index]) (fields ??= [...this.#list])[hole.index] = hole.text;
+      if (hole.text !== this.#fields[hole.index]) (fields ??= [...this.#fields])[hole.index] = hole.text;
       at = stop;
     }
     this.#next = at;
-    this.#fields = fields ?? this.#list;
+    // a list that was handed out is never changed; the next head mostly has the same values
+    if (fields !== null) this.#fields = fields;
     return true;
   }
 

@@ -34,12 +34,12 @@ export interface LogSink {
 }
 
 const flushMs = 200;
-const gatherBytes = 4 * 1024;
+const gatherBytes = 16 * 1024;
 /** Held for a reader that has stopped reading; what is said then is lost, rather than the router to a full memory. */
 const maxHeldBytes = 16 * 1024 * 1024;
 
 function standardOutput(): LogSink {
-  const out = pino.destination({ dest: 1, sync: false, minLength: 8 * 1024, maxLength: maxHeldBytes });
+  const out = pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: 8 * gatherBytes, maxLength: maxHeldBytes });
   // a reader that went away (a closed pipe) must not end the router
   out.on("error", () => undefined);
   return out;

@@ -25,8 +25,9 @@ test("usage is read in the spellings of each API", () => {
       '{"usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":2},"output_tokens":5}}',
       { promptTokens: 3, completionTokens: 5, cachedTokens: 2 },
     ],
-    ['{"usage":{}}', none],
-    ['{"usage":{"prompt_tokens":"3","completion_tokens":-1}}', none],
+    // an object without a count says nothing
+    ['{"usage":{}}', null],
+    ['{"usage":{"prompt_tokens":"3","completion_tokens":-1}}', null],
   ] as const) {
     assert.deepEqual(findUsage(Buffer.from(text)), usage, text);
   }
