@@ -2,9 +2,9 @@
 // was given.
 import { errorAnswer } from "../api/error-body.ts";
 import type { OwnRow } from "../api/table.ts";
-import { LmstackError } from "../errors/catalogue.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
+import { modelNotFound } from "./failure.ts";
 import { requestIdOf } from "./request-id.ts";
 
 export interface OwnState {
@@ -65,7 +65,8 @@ export class OwnAnswers {
       exchange.answer(200, json, JSON.stringify(entry));
       return;
     }
-    const error = new LmstackError("model_not_found", `The model \`${id.slice(0, 200)}\` does not exist.`, "model");
+    const error = modelNotFound(id, this.#ctx.registry.names());
+    this.#ctx.metrics.error(error.definition.label).value++;
     const { status, headers, body } = errorAnswer(error, "openai", requestIdOf(exchange.header("x-request-id")), this.#ctx.random());
     exchange.answer(status, headers, body);
   }

@@ -17,7 +17,7 @@ import type { ModelMetrics } from "../observe/router-metrics.ts";
 import { answerHead, ownHead } from "./answer-head.ts";
 import { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
-import type { AttemptFailure, HeldAnswer } from "./failure.ts";
+import { modelNotFound, type AttemptFailure, type HeldAnswer } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
@@ -142,9 +142,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
         const name = facts.model.slice(0, 200);
         throw new LmstackError("no_endpoint", `Not all engines have told their models yet, and \`${name}\` may be one: try again shortly.`);
       }
-      const known = registry.names();
-      const list = known.length === 0 ? "none is known yet" : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
-      throw new LmstackError("model_not_found", `The model \`${facts.model.slice(0, 200)}\` does not exist; ${list}.`, "model");
+      throw modelNotFound(facts.model, registry.names());
     }
     this.#model = model;
     return model === facts.model ? null : model;

@@ -254,6 +254,7 @@ test("A4: a model that does not exist is told under the request's id, and an unf
   for (const fields of [[], [`X-Request-Id: ${"x".repeat(129)}`]]) {
     const response = await get(router.port, "/v1/models/other", fields);
     assert.equal(response.status, 404);
+    assert.match(response.text, /`other` does not exist; known: test-model\./);
     assert.match(response.header("x-request-id") ?? "", /^[0-9a-f]{32}$/);
   }
 });
