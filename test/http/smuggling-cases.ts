@@ -399,7 +399,7 @@ const pipelines: SmugglingCase[] = [
   {
     name: "a HEAD whose body is a request",
     bytes: `HEAD /health HTTP/1.1\r\nHost: a\r\nContent-Length: ${good.length}\r\n\r\n${good}`,
-    answers: [405],
+    answers: [200],
     closes: true,
     engine: [],
   },
