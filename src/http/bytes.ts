@@ -18,6 +18,11 @@ export function isFieldValueCode(code: number): boolean {
   return fieldValue[code] === 1;
 }
 
+/** The same latin1 text in one piece: a concatenation is walked again each time that it is written. */
+export function flat(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
+}
+
 /** Value of a hexadecimal digit, or -1. */
 export function hexDigit(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30;

@@ -129,13 +129,13 @@ export class Exchange {
    */
   begin(head: string, length: number | null): void {
     this.#closeAfter = this.#closes(length);
-    let text = head;
+    let text = "";
     // RFC 9110 8.6: none in a 204
-    if (length !== null) text += noContent(head) ? "" : `content-length: ${length}\r\n`;
-    else if (this.canChunk) text += "transfer-encoding: chunked\r\n";
+    if (length !== null) text = noContent(head) ? "" : `content-length: ${length}\r\n`;
+    else if (this.canChunk) text = "transfer-encoding: chunked\r\n";
     if (this.#closeAfter) text += "connection: close\r\n";
     else if (this.head.minor === 0) text += "connection: keep-alive\r\n";
-    this.#pendingHead = `${text}\r\n`;
+    this.#pendingHead = `${head}${text}\r\n`;
     this.#headSent = true;
   }
 

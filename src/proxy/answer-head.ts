@@ -1,6 +1,7 @@
 // The head of an engine's answer as the client gets it: end-to-end fields as they came, the router's request id, and what
 // keeps buffering proxies in front from sitting on a stream. An engine writes the same lines over and over: what is made of
 // them is kept with their shape.
+import { flat } from "../http/bytes.ts";
 import { renderHead } from "../http/exchange.ts";
 import { endToEnd } from "../http/hygiene.ts";
 import { headerValue, type HeaderList } from "../http/head.ts";
@@ -14,7 +15,9 @@ const via: readonly string[] = ["via", "1.1 lmstack"];
 /** Text of a head around its one value that changes, the date. */
 class AnswerPlan {
   readonly before: string;
+  /** Up to the request id. */
   readonly after: string;
+  readonly afterOfStream: string;
   readonly dateIndex: number;
   /** Whether it holds for all heads of the shape: of several dates each would have to be put in. */
   readonly shared: boolean;
@@ -27,8 +30,11 @@ class AnswerPlan {
     this.dateIndex = single ? (dates[0] ?? -1) : -1;
     const text = renderHead(head.status, head.reason, [...endToEnd(head.headers, head.connection, framing), ...via]);
     const at = single ? text.indexOf("\r\ndate: ") + 8 : -1;
-    this.before = at < 8 ? text : text.slice(0, at);
-    this.after = at < 8 ? "" : text.slice(text.indexOf("\r\n", at));
+    const split = at < 8 ? text.length : at;
+    this.before = flat(text.slice(0, split));
+    const rest = at < 8 ? "" : text.slice(text.indexOf("\r\n", at));
+    this.after = flat(`${rest}x-request-id: `);
+    this.afterOfStream = flat(`${rest}${streamLines(head)}x-request-id: `);
     if (at < 8) this.dateIndex = -1;
   }
 }
@@ -41,9 +47,9 @@ export function answerHead(head: ResponseHead, requestId: string, stream: boolea
     if (made.shared) head.shape.derived = made;
     plan = made;
   }
-  const { before, after, dateIndex } = plan as AnswerPlan;
+  const { before, after, afterOfStream, dateIndex } = plan as AnswerPlan;
   const date = dateIndex < 0 ? "" : (head.headers[dateIndex] ?? "");
-  return `${before}${date}${after}${stream ? streamLines(head) : ""}x-request-id: ${requestId}\r\n`;
+  return `${before}${date}${stream ? afterOfStream : after}${requestId}\r\n`;
 }
 
 /** The same for an answer whose fields are made here. */

@@ -62,9 +62,8 @@ export class Attempt implements EngineReceiver {
     this.#connection = endpoint.pool.acquire(fresh, nowMs);
   }
 
-  /** @param requestLine with its line end; fields follow, then the empty line */
-  send(requestLine: string, fields: string, body: readonly Buffer[], headRequest: boolean): void {
-    this.#connection.send(`${requestLine}host: ${this.endpoint.authority}\r\n${fields}`, body, headRequest, this);
+  send(head: string, body: readonly Buffer[], headRequest: boolean): void {
+    this.#connection.send(head, body, headRequest, this);
   }
 
   /** The client has left, or the request has ended otherwise: the engine must stop working for it, in this very turn. */

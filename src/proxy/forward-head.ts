@@ -45,7 +45,9 @@ export function forwardFields(exchange: Exchange, ctx: RouterContext): string {
  * @param bodyBytes -1 = the request has no body
  */
 export function forwardEnd(requestId: string, bodyBytes: number): string {
-  return `${bodyBytes < 0 ? "" : `content-length: ${bodyBytes}\r\n`}x-request-id: ${requestId}\r\n\r\n`;
+  return bodyBytes < 0
+    ? `x-request-id: ${requestId}\r\n\r\n`
+    : `x-request-id: ${requestId}\r\ncontent-length: ${bodyBytes}\r\n\r\n`;
 }
 
 /** All lines of a list field as one: what the nearest proxy added may stand on a line of its own. Null = there is none. */

@@ -42,7 +42,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #facts: RequestFacts | null = null;
   #model: string | null = null;
   #metrics: ModelMetrics | null = null;
-  /** Fields of the head towards an engine. */
+  /** What ends the head towards an engine. */
   #headEnd = "";
   #pieces: readonly Buffer[] = noPieces;
   #session: string | null = null;
@@ -128,7 +128,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#pieces = this.#intake?.pieces(alias) ?? noPieces;
     const bytes = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
-    this.#headEnd = this.#plan.fields + forwardEnd(this.#requestId, hasBody ? bytes : -1);
+    this.#headEnd = forwardEnd(this.#requestId, hasBody ? bytes : -1);
     this.#next(null);
   }
 
@@ -190,8 +190,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock, nowMs);
     this.#attempt = attempt;
-    const { method } = exchange.head;
-    attempt.send(`${method} ${endpoint.basePath}${this.#plan.target} HTTP/1.1\r\n`, this.#headEnd, this.#pieces, method === "HEAD");
+    attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#pieces, exchange.head.method === "HEAD");
   }
 
   // --- what the relay reports

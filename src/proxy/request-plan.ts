@@ -1,9 +1,13 @@
 // What a request's head means for the request path, worked out once for all requests of a connection that have the same head:
 // a client sends the same lines again and again.
 import type { RelayRow } from "../api/table.ts";
+import type { Endpoint } from "../fleet/endpoint.ts";
+import { flat } from "../http/bytes.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
 import { forwardFields } from "./forward-head.ts";
+
+const maxHeads = 64;
 
 export class RequestPlan {
   readonly row: RelayRow;
@@ -17,8 +21,11 @@ export class RequestPlan {
   readonly namesRequests: boolean;
   /** Session named by a header. */
   readonly session: string | null;
+  readonly #method: string;
   /** See {@link forwardFields}. */
-  readonly fields: string;
+  readonly #fields: string;
+  /** Heads by endpoint, up to where each request differs. */
+  readonly #heads = new Map<Endpoint, string>();
   readonly #keysVersion: number;
   readonly #sessionKey: string | null;
 
@@ -32,9 +39,23 @@ export class RequestPlan {
     const key = ctx.routing.sessionKey;
     this.session =
       key === null ? (exchange.header("x-session-id") ?? exchange.header("x-user-id")) : exchange.header(key.toLowerCase());
-    this.fields = forwardFields(exchange, ctx);
+    this.#method = exchange.head.method;
+    this.#fields = forwardFields(exchange, ctx);
     this.#keysVersion = ctx.keys.version;
     this.#sessionKey = key;
+  }
+
+  /** The head towards an endpoint, but for what {@link forwardEnd} adds. */
+  headFor(endpoint: Endpoint): string {
+    let head = this.#heads.get(endpoint);
+    if (head === undefined) {
+      // endpoints come and go while a connection lives
+      if (this.#heads.size >= maxHeads) this.#heads.clear();
+      const text = `${this.#method} ${endpoint.basePath}${this.target} HTTP/1.1\r\nhost: ${endpoint.authority}\r\n${this.#fields}`;
+      head = flat(text);
+      this.#heads.set(endpoint, head);
+    }
+    return head;
   }
 
   /** Whether it still holds: keys and the session's name can change while a connection lives. */
