@@ -1,5 +1,6 @@
 // Key files, read at the start and again when they change. A file that can't be read any more, or holds no key, leaves the
 // old keys in force: losing a mount must neither open the door nor lock everybody out.
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock, Timer } from "../clock.ts";
 import { KeySet, parseKeys } from "./keys.ts";
@@ -12,7 +13,8 @@ export class PolledFile {
   readonly #clock: Clock;
   readonly #onText: (text: string) => void;
   readonly #onProblem: (problem: string) => void;
-  #text: string;
+  /** Of what was read last; the text itself, which may be keys, is not kept. */
+  #digest = "";
   #problem: string | null = null;
   #timer: Timer | null = null;
 
@@ -22,8 +24,7 @@ export class PolledFile {
     this.#clock = clock;
     this.#onText = onText;
     this.#onProblem = onProblem;
-    this.#text = readFileSync(path, "utf8");
-    onText(this.#text);
+    this.#take(readFileSync(path, "utf8"));
     this.#arm();
   }
 
@@ -38,13 +39,16 @@ export class PolledFile {
     });
   }
 
+  #take(text: string): void {
+    const digest = createHash("sha256").update(text).digest("hex");
+    if (digest === this.#digest) return;
+    this.#digest = digest;
+    this.#onText(text);
+  }
+
   #look(): void {
     try {
-      const text = readFileSync(this.#path, "utf8");
-      if (text !== this.#text) {
-        this.#text = text;
-        this.#onText(text);
-      }
+      this.#take(readFileSync(this.#path, "utf8"));
       this.#problem = null;
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
