@@ -28,7 +28,7 @@ export const routingOptions = {
         fix: "use leastload on engines that do both",
       },
     ],
-    help: "How an engine is chosen: roundrobin, random, leastload or session. leastload, since it sees the length of prompts and answers and not only their number.",
+    help: "How an engine is chosen: roundrobin, random, leastload or session. leastload, since it sees which engines are still busy and the others do not.",
   }),
   "session-key": optionalText({
     group,
