@@ -7,7 +7,7 @@ import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
 import { forwardFields } from "./forward-head.ts";
 
-const maxHeads = 64;
+const maxHeldChars = 32 * 1024;
 
 export class RequestPlan {
   readonly row: RelayRow;
@@ -26,6 +26,7 @@ export class RequestPlan {
   readonly #fields: string;
   /** Heads by endpoint, up to where each request differs. */
   readonly #heads = new Map<Endpoint, string>();
+  #heldChars = 0;
   readonly #keysVersion: number;
   readonly #sessionKey: string | null;
 
@@ -49,11 +50,15 @@ export class RequestPlan {
   headFor(endpoint: Endpoint): string {
     let head = this.#heads.get(endpoint);
     if (head === undefined) {
-      // endpoints come and go while a connection lives
-      if (this.#heads.size >= maxHeads) this.#heads.clear();
       const text = `${this.#method} ${endpoint.basePath}${this.target} HTTP/1.1\r\nhost: ${endpoint.authority}\r\n${this.#fields}`;
       head = flat(text);
+      // one each of many endpoints would be more than all else that an open connection costs
+      if (this.#heldChars + head.length > maxHeldChars) {
+        this.#heads.clear();
+        this.#heldChars = 0;
+      }
       this.#heads.set(endpoint, head);
+      this.#heldChars += head.length;
     }
     return head;
   }
