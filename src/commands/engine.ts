@@ -1,36 +1,34 @@
 // `lmstack engine`: starts simulated engines in this process, says where they listen, and stops them on a signal. Wires
 // the parts together; it holds no logic of its own and must never outlive the process that started it over IPC.
 
+import type { EngineCommandOptions as ConfiguredOptions } from "../config/types.ts";
 import { startEngine } from "../engine/serve.ts";
 import type { EngineOptions, Fault, RunningEngine } from "../engine/serve.ts";
+import { readAdapters, readFaults, readKvEvents, readScript, readTokenizer } from "./engine-inputs.ts";
 import { explainListenError } from "./listen-error.ts";
 import { readPreset } from "./preset.ts";
 
-export interface EngineCommandOptions {
-  readonly host: string;
-  /** First port; engine k listens on `port + k`. 0 gives every engine a free one. */
-  readonly port: number;
-  /** Served names; empty means the default one. */
-  readonly models: readonly string[];
-  /** Preset id, or a JSON file. */
-  readonly preset: string;
-  readonly seed: number;
-  /** How many engines this process runs. */
-  readonly engines: number;
-  readonly simApi: boolean;
-  readonly speed: number;
-  readonly apiKeys: readonly string[];
-  readonly maxModelLen: number;
-  readonly maxNumSeqs: number;
-  readonly maxNumBatchedTokens: number;
-  readonly blockSize: number;
-  /** Null takes the preset's. */
-  readonly numGpuBlocks: number | null;
-  /** Null sets no limit. */
-  readonly maxNumQueuedReqs: number | null;
-  readonly startupSeconds: number;
-  readonly faults?: readonly Fault[];
-}
+type Needed =
+  | "host"
+  | "port"
+  | "models"
+  | "preset"
+  | "seed"
+  | "engines"
+  | "simApi"
+  | "speed"
+  | "apiKeys"
+  | "maxModelLen"
+  | "maxNumSeqs"
+  | "maxNumBatchedTokens"
+  | "blockSize"
+  | "numGpuBlocks"
+  | "maxNumQueuedReqs"
+  | "startupSeconds";
+
+/** Engine k listens on `port + k`; port 0 gives every engine a free one. What is left out has an engine's default. */
+export type EngineCommandOptions = Pick<ConfiguredOptions, Needed> &
+  Partial<ConfiguredOptions> & { readonly faults?: readonly Fault[] };
 
 /**
  * Runs until SIGTERM, SIGINT (not below a parent) or the loss of the IPC channel; resolves with the exit code.
@@ -38,19 +36,33 @@ export interface EngineCommandOptions {
  */
 export async function runEngine(options: EngineCommandOptions): Promise<number> {
   try {
-    return await serve(options, readPreset(options.preset));
+    return await serve(options, await common(options));
   } finally {
     // An open channel would keep the process alive after everything else is gone.
     if (process.connected) process.disconnect();
   }
 }
 
-async function serve(options: EngineCommandOptions, preset: NonNullable<EngineOptions["preset"]>): Promise<number> {
+/** What all engines of the process are told, with every file read. */
+async function common(options: EngineCommandOptions): Promise<EngineOptions> {
+  const { kvEventsConfig, tokenizer, script, loraModules, faultNames, ...plain } = options;
+  return {
+    ...plain,
+    preset: readPreset(options.preset),
+    ...(typeof kvEventsConfig !== "string" ? {} : { kvEvents: readKvEvents(kvEventsConfig) }),
+    ...(typeof tokenizer !== "string" ? {} : { vocabulary: await readTokenizer(tokenizer) }),
+    script: typeof script === "string" ? readScript(script) : [],
+    loraModules: readAdapters(loraModules ?? []),
+    faults: [...(options.faults ?? []), ...readFaults(faultNames ?? [])],
+  };
+}
+
+async function serve(options: EngineCommandOptions, shared: EngineOptions): Promise<number> {
   const stop = new AbortController();
   const stopped = untilStopped().then(() => stop.abort());
-  const crash = Promise.withResolvers<void>();
+  const crash = Promise.withResolvers<number>();
   const starts = await Promise.allSettled(
-    Array.from({ length: options.engines }, (_, at) => start(options, preset, at, stop.signal, crash.resolve)),
+    Array.from({ length: options.engines }, (_, at) => start(options, shared, at, stop.signal, crash.resolve)),
   );
   const engines = starts.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const close = (): Promise<unknown> => Promise.all(engines.map((engine) => engine.close()));
@@ -66,9 +78,9 @@ async function serve(options: EngineCommandOptions, preset: NonNullable<EngineOp
     process.stdout.write(`lmstack engine listening on ${engine.url}\n`);
     process.send?.({ type: "listening", url: engine.url });
   }
-  const crashed = await Promise.race([stopped.then(() => false), crash.promise.then(() => true)]);
+  const exitCode = await Promise.race([stopped.then(() => 0), crash.promise]);
   await close();
-  return crashed ? 1 : 0;
+  return exitCode;
 }
 
 function reasonOf(result: PromiseSettledResult<RunningEngine> | undefined): unknown {
@@ -77,35 +89,22 @@ function reasonOf(result: PromiseSettledResult<RunningEngine> | undefined): unkn
 
 function start(
   options: EngineCommandOptions,
-  preset: NonNullable<EngineOptions["preset"]>,
+  shared: EngineOptions,
   at: number,
   signal: AbortSignal,
-  crash: () => void,
+  crash: (exitCode: number) => void,
 ): Promise<RunningEngine> {
   return startEngine({
-    signal,
-    host: options.host,
-    port: options.port === 0 ? 0 : options.port + at,
-    models: options.models,
-    preset,
     // Engines of one process give different texts only if the clients ask for it: the same seed makes a request's answer
     // independent of the engine that was chosen.
-    seed: options.seed,
-    simApi: options.simApi,
-    speed: options.speed,
-    apiKeys: options.apiKeys,
-    maxModelLen: options.maxModelLen,
-    maxNumSeqs: options.maxNumSeqs,
-    maxNumBatchedTokens: options.maxNumBatchedTokens,
-    blockSize: options.blockSize,
-    numGpuBlocks: options.numGpuBlocks,
-    maxNumQueuedReqs: options.maxNumQueuedReqs,
-    startupSeconds: options.startupSeconds,
-    ...(options.faults === undefined ? {} : { faults: options.faults }),
+    ...shared,
+    signal,
+    port: options.port === 0 ? 0 : options.port + at,
+    kvPortOffset: at * (options.dataParallelSize ?? 1),
     // A crash fault takes the process down, as it would a real one; alone in its process only, or the other engines
     // would die with it.
-    onCrash: () => {
-      if (options.engines === 1) crash();
+    onCrash: (exitCode) => {
+      if (options.engines === 1) crash(exitCode);
     },
   });
 }

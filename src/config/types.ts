@@ -138,4 +138,32 @@ export interface EngineCommandOptions {
   readonly maxNumQueuedReqs: number | null;
   /** Connections are refused for so long. */
   readonly startupSeconds: number;
+  readonly runner: "auto" | "generate" | "pooling";
+  readonly dataParallelSize: number;
+  readonly schedulingPolicy: "fcfs" | "priority";
+  readonly enablePrefixCaching: boolean;
+  readonly prefixCachingHashAlgo: "sha256" | "sha256_cbor";
+  readonly enablePromptTokensDetails: boolean;
+  readonly enableRequestIdHeaders: boolean;
+  readonly enableServerLoadTracking: boolean;
+  readonly enableForceIncludeUsage: boolean;
+  readonly enableAutoToolChoice: boolean;
+  readonly enableScaleOut: boolean;
+  readonly devMode: boolean;
+  /** Adapters as `name=path`. */
+  readonly loraModules: readonly string[];
+  readonly allowRuntimeLora: boolean;
+  readonly maxLoras: number;
+  /** vLLM's JSON; `null` = no KV events. */
+  readonly kvEventsConfig: string | null;
+  readonly kvEventsEncoding: "map" | "array";
+  readonly kvReplayFraming: "topic" | "legacy";
+  readonly kvEventsIntHashes: boolean;
+  /** Folder of a model; `null` = the built-in approximation. */
+  readonly tokenizer: string | null;
+  /** JSON file of scripted answers. */
+  readonly script: string | null;
+  readonly text: "filler" | "echo";
+  /** Faults as `name[:arg]`. */
+  readonly faultNames: readonly string[];
 }

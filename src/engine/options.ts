@@ -6,6 +6,8 @@ import { defaultPresetId, findPreset } from "./core/index.ts";
 import type { Preset } from "./core/index.ts";
 import type { Fault } from "./api/faults.ts";
 import type { KvEventsConfig } from "./kv-events/config.ts";
+import { builtInVocabulary } from "./text/vocabulary.ts";
+import type { Vocabulary } from "./text/vocabulary.ts";
 
 /** An adapter as `--lora-modules name=path` names it. */
 export interface LoraModule {
@@ -19,15 +21,6 @@ export interface ScriptLine {
   readonly answer: string;
   /** Function to call instead of answering, under `tool_choice` auto; its arguments are `answer`. */
   readonly tool: string | null;
-}
-
-/** A model's own tokenizer, when one is given instead of the built-in approximation. */
-export interface Tokenizer {
-  readonly vocabularySize: number;
-  encode(text: string): readonly number[];
-  decode(ids: readonly number[]): string;
-  /** A token as its vocabulary spells it. */
-  tokenString(id: number): string;
 }
 
 export interface EngineOptions {
@@ -91,11 +84,14 @@ export interface EngineOptions {
   readonly prefixCachingHashAlgo?: "sha256" | "sha256_cbor";
   /** KV-event hashes as integers (default) or as their 32 bytes. */
   readonly kvEventsIntHashes?: boolean;
+  /** Added to the ports of KV events beside the rank, for several servers of one configuration. Default 0. */
+  readonly kvPortOffset?: number;
   /** Engines behind this one server. Default 1. */
   readonly dataParallelSize?: number;
   /** Scripted answers, first match wins. */
   readonly script?: readonly ScriptLine[];
-  readonly tokenizer?: Tokenizer;
+  /** A model's own tokenizer instead of the built-in approximation. */
+  readonly vocabulary?: Vocabulary;
   /** Milliseconds by which this engine's wall clock is wrong. Default 0. */
   readonly clockSkewMs?: number;
   /** `/sim/*` and the `x-sim-fault` header. Default false. */
@@ -107,7 +103,7 @@ export interface EngineOptions {
   /** How the text is made. `echo` repeats the prompt. Default filler. */
   readonly text?: "filler" | "echo";
   /** What a `crash` fault does after the sockets are gone; a process exits here. */
-  readonly onCrash?: () => void;
+  readonly onCrash?: (exitCode: number) => void;
   readonly clock?: Clock;
   /** Ends the wait of `startupSeconds`. */
   readonly signal?: AbortSignal;
@@ -147,15 +143,16 @@ export interface ResolvedOptions {
   readonly kvReplayFraming: "topic" | "legacy";
   readonly prefixCachingHashAlgo: "sha256" | "sha256_cbor";
   readonly kvEventsIntHashes: boolean;
+  readonly kvPortOffset: number;
   readonly dataParallelSize: number;
   readonly script: readonly ScriptLine[];
-  readonly tokenizer: Tokenizer | null;
+  readonly vocabulary: Vocabulary;
   readonly clockSkewMs: number;
   readonly simApi: boolean;
   readonly faults: readonly Fault[];
   readonly startupSeconds: number;
   readonly text: "filler" | "echo";
-  readonly onCrash: () => void;
+  readonly onCrash: (exitCode: number) => void;
 }
 
 /** The version that the simulator claims to be, that of the recordings. */
@@ -201,9 +198,10 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     kvReplayFraming: options.kvReplayFraming ?? "topic",
     prefixCachingHashAlgo: options.prefixCachingHashAlgo ?? "sha256",
     kvEventsIntHashes: options.kvEventsIntHashes ?? true,
+    kvPortOffset: options.kvPortOffset ?? 0,
     dataParallelSize: options.dataParallelSize ?? 1,
     script: options.script ?? [],
-    tokenizer: options.tokenizer ?? null,
+    vocabulary: options.vocabulary ?? builtInVocabulary,
     clockSkewMs: options.clockSkewMs ?? 0,
     simApi: options.simApi ?? false,
     faults: options.faults ?? [],

@@ -87,6 +87,10 @@ async function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
   app.close();
 }
 
+export { parseFaultHeader } from "./api/faults.ts";
 export { findPreset, presetIds } from "./core/index.ts";
+export { parseKvEventsConfig } from "./kv-events/config.ts";
+export { loadModelTokenizer } from "./text/model-tokenizer.ts";
 export type { Preset } from "./core/index.ts";
+export type { LoraModule, ScriptLine } from "./options.ts";
 export type { EngineOptions, Fault, SimState };

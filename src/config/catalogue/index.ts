@@ -4,6 +4,7 @@
 import { defaultOf, type Option, type OptionCommand, type OptionValue } from "../option.ts";
 import { endpointOptions } from "./endpoints.ts";
 import { engineOptions } from "./engine.ts";
+import { engineServerOptions } from "./engine-vllm.ts";
 import { listeningOptions } from "./listening.ts";
 import { observingOptions } from "./observing.ts";
 import { productionStackOptions } from "./production-stack.ts";
@@ -13,6 +14,7 @@ import { timingOptions } from "./timing.ts";
 export const catalogue = {
   ...endpointOptions,
   ...engineOptions,
+  ...engineServerOptions,
   ...routingOptions,
   ...listeningOptions,
   ...timingOptions,

@@ -81,7 +81,7 @@ export function chatPrompt(
     throw badRequest("Cannot apply chat template to an empty conversation. Provide at least one message.");
   }
   for (const message of messages) checkCharacters(app, message.content);
-  const prompt = renderChat(messages, options);
+  const prompt = renderChat(messages, options, app.options.vocabulary);
   checkPrompts(app, [prompt]);
   return prompt;
 }

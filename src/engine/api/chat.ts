@@ -76,7 +76,7 @@ export function chatBody(app: EngineApp, request: ChatRequest, choices: readonly
     object: "chat.completion",
     created,
     model: sampling.model,
-    choices: choices.map((choice) => choiceBody(request, choice)),
+    choices: choices.map((choice) => choiceBody(app, request, choice)),
     service_tier: null,
     system_fingerprint: app.fingerprint,
     usage: usageBody(app, usageOf(choices)),
@@ -89,7 +89,7 @@ export function chatBody(app: EngineApp, request: ChatRequest, choices: readonly
   };
 }
 
-function choiceBody({ logprobs, sampling, tool }: ChatRequest, choice: Choice): object {
+function choiceBody(app: EngineApp, { logprobs, sampling, tool }: ChatRequest, choice: Choice): object {
   // Arguments that were cut are no call: the text is given as it is.
   const called = tool !== null && choice.finish?.reason === "stop";
   return {
@@ -104,7 +104,7 @@ function choiceBody({ logprobs, sampling, tool }: ChatRequest, choice: Choice): 
       ...(called ? { tool_calls: [toolCall(tool, choice.scanner.text)] } : {}),
       reasoning: null,
     },
-    logprobs: logprobs === null ? null : chatLogprobs(choice.tokenIds, 0, logprobs),
+    logprobs: logprobs === null ? null : chatLogprobs(app.options.vocabulary, choice.tokenIds, 0, logprobs),
     finish_reason: called ? tool.finishReason : (choice.finish?.reason ?? null),
     stop_reason: choice.finish?.stopReason ?? null,
     token_ids: sampling.returnTokenIds ? choice.tokenIds : null,
@@ -180,7 +180,7 @@ class StreamSink implements GenerationSink {
       logprobs:
         logprobs === null || token === null || silent
           ? null
-          : chatLogprobs([token], choice.tokenIds.length - 1, logprobs),
+          : chatLogprobs(this.#app.options.vocabulary, [token], choice.tokenIds.length - 1, logprobs),
       finish_reason: tool !== null && finish?.reason === "stop" ? tool.finishReason : (finish?.reason ?? null),
       ...(finish === null ? {} : { stop_reason: finish.stopReason }),
       token_ids: sampling.returnTokenIds ? (token === null ? [] : [token]) : null,

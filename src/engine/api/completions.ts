@@ -15,7 +15,6 @@ import type { Sampling } from "./sampling.ts";
 import { checkResponseFormat, structuredAnswer } from "./tools.ts";
 import { FieldReader } from "./validation.ts";
 import type { JsonObject } from "./validation.ts";
-import { detokenize, tokenize, vocabularySize } from "../text/tokenizer.ts";
 
 interface CompletionRequest {
   readonly sampling: Sampling;
@@ -110,14 +109,15 @@ function isTokenId(value: unknown): value is number {
 }
 
 function toPrompt(app: EngineApp, given: GivenPrompt, truncate: number | null): Prompt {
+  const { vocabulary } = app.options;
   if (typeof given === "string") checkCharacters(app, given);
   else {
-    const outside = given.find((id) => id >= vocabularySize);
+    const outside = given.find((id) => id >= vocabulary.size);
     if (outside !== undefined) throw badRequest(`Token id ${outside} is out of vocabulary`);
   }
-  let tokens = typeof given === "string" ? tokenize(given) : given;
+  let tokens = typeof given === "string" ? vocabulary.encode(given) : given;
   if (truncate !== null && truncate > 0 && tokens.length > truncate) tokens = tokens.slice(-truncate);
-  return { tokens, text: typeof given === "string" ? given : detokenize(given) };
+  return { tokens, text: typeof given === "string" ? given : vocabulary.decode(given) };
 }
 
 /** Usage of a whole body. */
@@ -179,11 +179,13 @@ class BodySink implements GenerationSink {
     return {
       index: choice.index,
       text: echo ? choice.prompt.text + text : text,
-      logprobs: logprobs === null ? null : completionLogprobs(shown, 0, 0, logprobs, echo),
+      logprobs:
+        logprobs === null ? null : completionLogprobs(this.#app.options.vocabulary, shown, 0, 0, logprobs, echo),
       finish_reason: choice.finish?.reason ?? null,
       stop_reason: choice.finish?.stopReason ?? null,
       token_ids: sampling.returnTokenIds ? choice.tokenIds : null,
-      prompt_logprobs: echo && logprobs !== null ? promptLogprobs(choice.prompt.tokens, logprobs) : null,
+      prompt_logprobs:
+        echo && logprobs !== null ? promptLogprobs(this.#app.options.vocabulary, choice.prompt.tokens, logprobs) : null,
       prompt_token_ids: sampling.returnTokenIds ? choice.prompt.tokens : null,
       routed_experts: null,
     };
@@ -242,7 +244,13 @@ class StreamSink implements GenerationSink {
       logprobs:
         logprobs === null || token === null
           ? null
-          : completionLogprobs([token], place, choice.scanner.text.length - text.length, logprobs),
+          : completionLogprobs(
+              this.#app.options.vocabulary,
+              [token],
+              place,
+              choice.scanner.text.length - text.length,
+              logprobs,
+            ),
       finish_reason: finish?.reason ?? null,
       stop_reason: finish?.stopReason ?? null,
       prompt_token_ids: withPrompt ? choice.prompt.tokens : null,

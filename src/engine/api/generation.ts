@@ -5,8 +5,7 @@ import type { EngineCore, SequenceProgress } from "../core/index.ts";
 import { cacheKeyOf } from "../kv-events/block-key.ts";
 import { choiceSeed, Filler } from "../text/filler.ts";
 import { StopScanner } from "../text/stop.ts";
-import { PieceDecoder } from "../text/piece-decoder.ts";
-import { endOfSequenceId } from "../text/tokenizer.ts";
+import type { Vocabulary } from "../text/vocabulary.ts";
 import type { EngineApp } from "./app.ts";
 import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -32,13 +31,14 @@ export class Choice {
   readonly index: number;
   readonly prompt: Prompt;
   readonly scanner: StopScanner;
-  readonly decoder = new PieceDecoder();
+  readonly decoder: ReturnType<Vocabulary["decoder"]>;
   readonly tokenIds: number[] = [];
   finish: Finish | null = null;
   cachedTokens = 0;
   createdTokens = 0;
 
-  constructor(index: number, prompt: Prompt, scanner: StopScanner) {
+  constructor(index: number, prompt: Prompt, scanner: StopScanner, vocabulary: Vocabulary) {
+    this.decoder = vocabulary.decoder();
     this.index = index;
     this.prompt = prompt;
     this.scanner = scanner;
@@ -105,10 +105,13 @@ export class Generation {
     this.#core = app.core;
     this.#sink = sink;
     this.#sampling = sampling;
+    const { vocabulary } = app.options;
     const choices: Choice[] = [];
     for (const prompt of prompts) {
       for (let copy = 0; copy < sampling.n; copy++) {
-        choices.push(new Choice(choices.length, prompt, new StopScanner(sampling.stop, sampling.includeStop)));
+        choices.push(
+          new Choice(choices.length, prompt, new StopScanner(sampling.stop, sampling.includeStop), vocabulary),
+        );
       }
     }
     this.choices = choices;
@@ -194,6 +197,7 @@ export class Generation {
     return new Filler({
       seed: choiceSeed(prompt.text, seed, choice.index, options.seed),
       topic: prompt.text,
+      vocabulary: options.vocabulary,
       minTokens,
       // A structured answer is over when its grammar is.
       ignoreEos: ignoreEos && prompt.script === undefined,
@@ -212,7 +216,10 @@ export class Generation {
     const mayStop = count > this.#sampling.minTokens;
     let finish: Finish | null = null;
     let text: string;
-    if (token === endOfSequenceId && !(this.#sampling.ignoreEos && choice.prompt.script === undefined)) {
+    if (
+      token === this.#app.options.vocabulary.endOfSequence &&
+      !(this.#sampling.ignoreEos && choice.prompt.script === undefined)
+    ) {
       finish = { reason: "stop", stopReason: null };
       text = scanner.rest();
     } else if (mayStop && this.#sampling.stopTokenIds.includes(token)) {

@@ -2,7 +2,7 @@
 // mean nothing, but they are stable for a token and its place, and the chosen token is always the likeliest.
 
 import { Random } from "../core/index.ts";
-import { tokenize, tokenText } from "../text/tokenizer.ts";
+import type { Vocabulary } from "../text/vocabulary.ts";
 
 interface Candidate {
   readonly text: string;
@@ -10,13 +10,13 @@ interface Candidate {
 }
 
 /** The chosen token and `alternatives` others, likeliest first. */
-function candidates(token: number, place: number, alternatives: number): Candidate[] {
+function candidates(vocabulary: Vocabulary, token: number, place: number, alternatives: number): Candidate[] {
   const random = new Random(token * 7919 + place);
   let logprob = -0.05 - random.unit();
-  const list: Candidate[] = [{ text: tokenText(token), logprob }];
+  const list: Candidate[] = [{ text: vocabulary.textOf(token), logprob }];
   while (list.length < Math.max(1, alternatives)) {
     logprob -= 0.2 + random.unit();
-    const text = tokenText(256 + random.below(2000));
+    const text = vocabulary.textOf(256 + random.below(2000));
     if (!list.some((entry) => entry.text === text)) list.push({ text, logprob });
   }
   return list;
@@ -24,6 +24,7 @@ function candidates(token: number, place: number, alternatives: number): Candida
 
 /** `logprobs` of a text completion; `offset` is where the first token starts in the text. */
 export function completionLogprobs(
+  vocabulary: Vocabulary,
   tokens: readonly number[],
   from: number,
   offset: number,
@@ -37,8 +38,8 @@ export function completionLogprobs(
   const top: (Record<string, number> | null)[] = [];
   let at = offset;
   tokens.forEach((token, place) => {
-    const list = candidates(token, from + place, wanted);
-    const text = tokenText(token);
+    const list = candidates(vocabulary, token, from + place, wanted);
+    const text = vocabulary.textOf(token);
     offsets.push(at);
     const unknown = startsWithPrompt && place === 0;
     logprobs.push(unknown ? null : (list[0]?.logprob ?? 0));
@@ -50,11 +51,11 @@ export function completionLogprobs(
 }
 
 /** `prompt_logprobs`: per token of the prompt, by token id; null for the first. */
-export function promptLogprobs(tokens: readonly number[], wanted: number): (object | null)[] {
+export function promptLogprobs(vocabulary: Vocabulary, tokens: readonly number[], wanted: number): (object | null)[] {
   return tokens.map((token, place) => {
     if (place === 0) return null;
-    const list = candidates(token, place, wanted);
-    const ids = list.map((entry, at) => (at === 0 ? token : (tokenize(entry.text)[0] ?? 0)));
+    const list = candidates(vocabulary, token, place, wanted);
+    const ids = list.map((entry, at) => (at === 0 ? token : (vocabulary.encode(entry.text, true)[0] ?? 0)));
     const entries = new Map<number, object>();
     list.forEach(({ text, logprob }, at) => entries.set(ids[at] ?? 0, { logprob, rank: at + 1, decoded_token: text }));
     return Object.fromEntries(entries) as object;
@@ -62,7 +63,7 @@ export function promptLogprobs(tokens: readonly number[], wanted: number): (obje
 }
 
 /** `logprobs` of a chat choice. */
-export function chatLogprobs(tokens: readonly number[], from: number, wanted: number): object {
+export function chatLogprobs(vocabulary: Vocabulary, tokens: readonly number[], from: number, wanted: number): object {
   const shape = (entry: Candidate): object => ({
     token: entry.text,
     logprob: entry.logprob,
@@ -70,7 +71,7 @@ export function chatLogprobs(tokens: readonly number[], from: number, wanted: nu
   });
   return {
     content: tokens.map((token, place) => {
-      const list = candidates(token, from + place, wanted);
+      const list = candidates(vocabulary, token, from + place, wanted);
       const chosen = list[0] ?? { text: "", logprob: 0 };
       return { ...shape(chosen), top_logprobs: wanted > 0 ? list.map(shape) : [] };
     }),

@@ -2,7 +2,6 @@
 // generating model), built from vLLM's documentation. Values are made up, but the same text always has the same ones.
 
 import { Random, textHash } from "../core/index.ts";
-import { detokenize, tokenize } from "../text/tokenizer.ts";
 import { randomHex } from "./app.ts";
 import type { EngineApp } from "./app.ts";
 import { badParameter, badRequest, engineDead, unknownModel } from "./errors.ts";
@@ -183,7 +182,7 @@ export function readModel(app: EngineApp, reader: FieldReader): string {
 
 export function toPrompt(app: EngineApp, text: string): Prompt {
   checkCharacters(app, text);
-  return { tokens: tokenize(text === "" ? " " : text), text };
+  return { tokens: app.options.vocabulary.encode(text === "" ? " " : text), text };
 }
 
 /** A text, token ids, or a list of either. */
@@ -194,7 +193,7 @@ function readTexts(app: EngineApp, input: unknown): Prompt[] {
   if (list.length === 0) throw badRequest("You must pass at least one prompt");
   return list.map((entry) => {
     if (typeof entry === "string") return toPrompt(app, entry);
-    if (isIds(entry)) return { tokens: entry, text: detokenize(entry) };
+    if (isIds(entry)) return { tokens: entry, text: app.options.vocabulary.decode(entry) };
     throw badParameter("input must be a string, a list of strings, or token ids", "input");
   });
 }

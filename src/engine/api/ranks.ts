@@ -37,7 +37,8 @@ export class Rank {
     const { options, clock, adapters, wallMs, ended } = surroundings;
     this.#surroundings = surroundings;
     this.metrics = new MetricsRecorder(options, wallMs() / 1000, rank);
-    const config = options.kvEvents === null ? null : resolveKvEventsConfig(options.kvEvents, rank);
+    const config =
+      options.kvEvents === null ? null : resolveKvEventsConfig(options.kvEvents, options.kvPortOffset + rank);
     this.kvConfig = config;
     const log =
       config?.publisher === "zmq"

@@ -2,7 +2,6 @@
 // messages. Between a route and `generation`; pure. Shape errors come first, then values, as vLLM orders them.
 
 import { badParameter, badRequest, unknownModel } from "./errors.ts";
-import { vocabularySize } from "../text/tokenizer.ts";
 import { FieldReader, isObject, pythonFloat } from "./validation.ts";
 import type { EngineApp } from "./app.ts";
 
@@ -82,7 +81,7 @@ export function readSampling(reader: FieldReader, rules: SamplingRules, app: Eng
   }
   if (!app.serves(sampling.model)) throw unknownModel(sampling.model, options.models);
   checkValues(sampling, temperature, topP, rules);
-  checkLogitBias(reader);
+  checkLogitBias(reader, options.vocabulary.size);
   return sampling;
 }
 
@@ -146,7 +145,7 @@ function forcedToken(reader: FieldReader): number | null {
   return certain === undefined ? null : Number(certain[0]);
 }
 
-function checkLogitBias(reader: FieldReader): void {
+function checkLogitBias(reader: FieldReader, vocabularySize: number): void {
   const bias = reader.body["logit_bias"];
   if (!isObject(bias)) return;
   const outside = Object.keys(bias).filter((id) => Number(id) >= vocabularySize || Number(id) < 0);

@@ -163,6 +163,7 @@ export class EngineServer {
       this.#app.http.record(exchange.handler, exchange.method, exchange.status, sizes, seconds);
     });
     const chunks: Buffer[] = [];
+    this.#slowRead(request, exchange);
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       exchange.body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
@@ -172,6 +173,22 @@ export class EngineServer {
         exchange.fail(error);
       }
     });
+  }
+
+  /** Under a fault the body is left in the socket for a while, so that a large one fills the client's buffers. */
+  #slowRead(request: IncomingMessage, exchange: Exchange): void {
+    if (exchange.path.startsWith("/sim/")) return;
+    const fault = this.#ownFault(exchange, "slow_body_read") ?? this.#app.faults.hit("slow_body_read");
+    if (fault === null) return;
+    request.pause();
+    this.#app.clock.setTimer((fault.seconds ?? 1) * 1000, () => request.resume());
+  }
+
+  /** The fault of this name that the request itself asks for. */
+  #ownFault(exchange: Exchange, name: Fault["fault"]): Fault | null {
+    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
+    const fault = header === undefined ? null : parseFaultHeader(header);
+    return fault?.fault === name ? fault : null;
   }
 
   #dispatch(exchange: Exchange): void {
@@ -198,9 +215,24 @@ export class EngineServer {
     if (path.startsWith("/v1/messages")) exchange.family = "anthropic";
     if (this.#faultTakesOver(exchange, found)) return;
     if (found.route.generates) this.#count(exchange);
-    const json = found.route.body === "json";
+    const slow = this.#ownFault(exchange, "slow_headers") ?? app.faults.hit("slow_headers");
+    if (slow === null) {
+      this.#handle(exchange, found);
+      return;
+    }
+    app.clock.setTimer((slow.seconds ?? 1) * 1000, () => {
+      try {
+        if (!exchange.gone) this.#handle(exchange, found);
+      } catch (error) {
+        exchange.fail(error);
+      }
+    });
+  }
+
+  #handle(exchange: Exchange, { route, id }: FoundRoute): void {
+    const json = route.body === "json";
     const body = json ? parseJsonBody(exchange.header("content-type"), exchange.body) : {};
-    found.route.handle(app, exchange, body, found.id);
+    route.handle(this.#app, exchange, body, id);
   }
 
   #authorized(exchange: Exchange): boolean {
@@ -246,9 +278,9 @@ export class EngineServer {
     }
     const pick = (name: Fault["fault"]): Fault | null => (own?.fault === name ? own : faults.hit(name));
     if (pick("hang") !== null) return true;
-    if (own !== null && ["refuse", "crash", "engine_dead"].includes(own.fault)) {
+    if (own !== null && ["refuse", "crash", "oom", "engine_dead"].includes(own.fault)) {
       this.applyFault(own);
-      if (own.fault === "crash") return true;
+      if (own.fault === "crash" || own.fault === "oom") return true;
     }
     if (!route.generates) return false;
     const status = pick("error_status");
@@ -285,11 +317,12 @@ export class EngineServer {
     const app = this.#app;
     switch (fault.fault) {
       case "crash":
+      case "oom":
         // After the response to whoever asked for it has left.
         app.clock.setTimer(0, () => {
           app.freeze();
           this.crash();
-          app.options.onCrash();
+          app.options.onCrash(fault.fault === "oom" ? 137 : 1);
         });
         return;
       case "refuse":

@@ -1,7 +1,6 @@
 // POST /tokenize and /detokenize: the tokenizer over HTTP. Routes; they must agree with what the generating routes count.
 
 import { renderChat } from "../text/chat-template.ts";
-import { detokenize, tokenize, tokenText } from "../text/tokenizer.ts";
 import type { EngineApp } from "./app.ts";
 import { readMessage } from "./chat-request.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,12 +19,15 @@ export function tokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonObje
   const withStrings = reader.bool("return_token_strs", false);
   reader.check();
   readModel(app, reader);
-  const tokens = isChat ? renderChat(messages, { addGenerationPrompt, continueFinalMessage }).tokens : tokenize(prompt);
+  const { vocabulary } = app.options;
+  const tokens = isChat
+    ? renderChat(messages, { addGenerationPrompt, continueFinalMessage }, vocabulary).tokens
+    : vocabulary.encode(prompt);
   exchange.json(200, {
     count: tokens.length,
     max_model_len: app.core.maxModelLen,
     tokens,
-    token_strs: withStrings ? tokens.map(vocabularyText) : null,
+    token_strs: withStrings ? tokens.map((id) => vocabulary.spell(id)) : null,
   });
 }
 
@@ -35,10 +37,5 @@ export function detokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonOb
   const tokens = reader.list("tokens").map(Number);
   reader.check();
   readModel(app, reader);
-  exchange.json(200, { prompt: detokenize(tokens) });
-}
-
-/** A token as byte-level vocabularies spell it: spaces and line feeds have letters of their own. */
-function vocabularyText(id: number): string {
-  return tokenText(id).replaceAll(" ", "\u0120").replaceAll("\n", "\u010a");
+  exchange.json(200, { prompt: app.options.vocabulary.decode(tokens) });
 }

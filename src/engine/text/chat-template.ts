@@ -1,7 +1,7 @@
 // Renders chat messages into the prompt of a ChatML model. Between the chat-like routes and the tokenizer; pure. It must
 // give equal prefixes for equal leading messages, or prefix caching could not be tested.
 
-import { messageStartId, endOfSequenceId, tokenize } from "./tokenizer.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -20,20 +20,24 @@ export interface RenderedPrompt {
   readonly text: string;
 }
 
-export function renderChat(messages: readonly ChatMessage[], options: RenderOptions): RenderedPrompt {
+export function renderChat(
+  messages: readonly ChatMessage[],
+  options: RenderOptions,
+  vocabulary: Vocabulary,
+): RenderedPrompt {
   const tokens: number[] = [];
   let text = "";
   const add = (part: string): void => {
     text += part;
-    for (const id of tokenize(part)) tokens.push(id);
+    for (const id of vocabulary.encode(part, true)) tokens.push(id);
   };
   const open = (role: string): void => {
-    tokens.push(messageStartId);
+    if (vocabulary.messageStart !== null) tokens.push(vocabulary.messageStart);
     text += "<|im_start|>";
     add(`${role}\n`);
   };
   const close = (): void => {
-    tokens.push(endOfSequenceId);
+    tokens.push(vocabulary.endOfSequence);
     text += "<|im_end|>";
     add("\n");
   };

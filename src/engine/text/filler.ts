@@ -2,7 +2,7 @@
 // routes; pure. The same prompt and seed must give the same tokens on any engine, whatever else it is doing.
 
 import { Random, textHash } from "../core/index.ts";
-import { endOfSequenceId, tokenize } from "./tokenizer.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 import { adjectives, adverbs, glue, nouns, verbs } from "./words.ts";
 
 export interface FillerOptions {
@@ -12,6 +12,7 @@ export interface FillerOptions {
   /** No end-of-sequence token before this many tokens. */
   readonly minTokens: number;
   readonly ignoreEos: boolean;
+  readonly vocabulary: Vocabulary;
   /** A script instead of made-up text; then it ends. */
   readonly script?: string;
 }
@@ -23,6 +24,7 @@ const ends = [".", ".", ".", ".", ".", ".", "?", "!"];
 /** Gives one token id per call. */
 export class Filler {
   readonly #random: Random;
+  readonly #vocabulary: Vocabulary;
   readonly #topics: readonly string[];
   readonly #minTokens: number;
   readonly #ignoreEos: boolean;
@@ -34,12 +36,13 @@ export class Filler {
   #scripted: boolean;
 
   constructor(options: FillerOptions) {
+    this.#vocabulary = options.vocabulary;
     this.#random = new Random(options.seed);
     this.#topics = topicWords(options.topic);
     this.#minTokens = options.minTokens;
     this.#ignoreEos = options.ignoreEos;
     this.#scripted = options.script !== undefined;
-    if (options.script !== undefined) this.#queue = tokenize(options.script);
+    if (options.script !== undefined) this.#queue = options.vocabulary.encode(options.script, true);
     // An answer's natural length: mostly a paragraph or two, sometimes long.
     this.#endsAt = 64 + Math.floor(this.#random.unit() ** 2 * 512);
   }
@@ -47,13 +50,13 @@ export class Filler {
   readonly next = (): number => {
     if (this.#at === this.#queue.length) {
       const done = this.#scripted || this.#given >= this.#endsAt;
-      if (done && !this.#ignoreEos && this.#given >= this.#minTokens) return endOfSequenceId;
+      if (done && !this.#ignoreEos && this.#given >= this.#minTokens) return this.#vocabulary.endOfSequence;
       this.#scripted = false;
-      this.#queue = tokenize(this.#sentence());
+      this.#queue = this.#vocabulary.encode(this.#sentence(), true);
       this.#at = 0;
     }
     this.#given++;
-    return this.#queue[this.#at++] ?? endOfSequenceId;
+    return this.#queue[this.#at++] ?? this.#vocabulary.endOfSequence;
   };
 
   #sentence(): string {
