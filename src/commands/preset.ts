@@ -5,7 +5,7 @@ import { findPreset, presetIds, type Preset } from "../engine/serve.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
 const required = ["b0Us", "b1Us", "b2Us", "kvBlocks"] as const;
-const fields = [...required, "b3Us"] as const;
+const fields = [...required, "b3Us", "kneeTokens", "b1AboveUs"] as const;
 
 /** @throws UsageError when there is no such preset, or the file is not one */
 export function readPreset(name: string, files: Files = diskFiles): Preset {
@@ -39,6 +39,8 @@ export function readPreset(name: string, files: Files = diskFiles): Preset {
     b1Us: number("b1Us"),
     b2Us: number("b2Us"),
     b3Us: values["b3Us"] === undefined ? 0 : number("b3Us"),
+    ...(values["kneeTokens"] === undefined ? {} : { kneeTokens: number("kneeTokens") }),
+    ...(values["b1AboveUs"] === undefined ? {} : { b1AboveUs: number("b1AboveUs") }),
     kvBlocks,
   };
 }

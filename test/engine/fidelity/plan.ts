@@ -177,6 +177,6 @@ export function casesOf(group: string): RecordedCase[] {
 /** Groups that were copied from the recordings, by folder. */
 export function recordedGroups(): string[] {
   return readdirSync(root, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name !== "kv_events")
+    .filter((entry) => entry.isDirectory() && !["kv_events", "load"].includes(entry.name))
     .map(({ name }) => name);
 }
