@@ -1,14 +1,20 @@
 // A request body as it lies in memory: one buffer of the pool, filled as bytes arrive. What is added is copied, because it
 // is only lent; what is handed out is not.
 import type { BufferPool } from "../http/buffer-pool.ts";
+import type { OutgoingBody } from "../http/engine-connection.ts";
 
 /** A length that a client only announces gets no more memory than this at once. */
 const maxAnnouncedBytes = 1024 * 1024;
 const firstBytes = 4 * 1024;
+/** One that is whole at once and no longer than this is kept as latin1 text: it leaves as text, with the head. */
+const maxTextBytes = 8 * 1024;
+
+const beyondAscii = /[\x80-\xff]/;
 
 export class Body {
   readonly #pool: BufferPool;
   #buffer: Buffer | null = null;
+  #text: string | null = null;
   #length = 0;
   readonly #expected: number;
 
@@ -24,6 +30,12 @@ export class Body {
 
   /** Takes a copy of the bytes. */
   add(bytes: Buffer): void {
+    if (this.#length === 0 && bytes.length === this.#expected && bytes.length <= maxTextBytes) {
+      this.#text = bytes.toString("latin1");
+      this.#length = bytes.length;
+      return;
+    }
+    this.#settle();
     const needed = this.#length + bytes.length;
     let buffer = this.#buffer;
     if (buffer === null || needed > buffer.length) {
@@ -46,6 +58,19 @@ export class Body {
     return grown;
   }
 
+  /** Brings what is kept as text into a buffer. */
+  #settle(): void {
+    if (this.#text === null) return;
+    this.#buffer = Buffer.from(this.#text, "latin1");
+    this.#text = null;
+  }
+
+  /** All of it as it leaves towards an engine. */
+  outgoing(): OutgoingBody {
+    if (this.#text !== null) return this.#text;
+    return this.#length === 0 ? [] : [this.whole()];
+  }
+
   /** All of it. */
   whole(): Buffer {
     return this.slice(0, this.#length);
@@ -53,11 +78,16 @@ export class Body {
 
   /** Bytes [start, end), in place. */
   slice(start: number, end: number): Buffer {
+    this.#settle();
     return this.#buffer === null ? Buffer.alloc(0) : this.#buffer.subarray(start, end);
   }
 
   /** Bytes [start, end) as text. */
   text(start: number, end: number): string {
+    if (this.#text !== null) {
+      const text = this.#text.slice(start, end);
+      return beyondAscii.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
+    }
     return this.#buffer === null ? "" : this.#buffer.toString("utf8", start, end);
   }
 
@@ -73,6 +103,7 @@ export class Body {
   release(unused: boolean): void {
     if (unused && this.#buffer !== null) this.#pool.give(this.#buffer);
     this.#buffer = null;
+    this.#text = null;
     this.#length = 0;
   }
 }

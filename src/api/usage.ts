@@ -66,6 +66,8 @@ function take(usage: Usage, view: Buffer, start: number, end: number, value: num
     if (i < bytes.length) continue;
     let count = 0;
     for (let at = value; isDigit(view[at]); at++) count = count * 10 + ((view[at] ?? 0) - 0x30);
+    // nobody has so many; a counter must not become infinite by it
+    if (!Number.isSafeInteger(count)) return false;
     usage[field] = count;
     return true;
   }

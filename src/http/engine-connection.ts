@@ -13,7 +13,11 @@ export interface EngineAddress {
   readonly tls: { readonly ca: string | null; readonly rejectUnauthorized: boolean } | null;
 }
 
-export type EngineFailureKind = "dns" | "refused" | "connect_timeout" | "tls" | "reset" | "closed" | "bad_response";
+/** A request's body on its way: latin1 text, or pieces that must not be changed until the answer is over. */
+export type OutgoingBody = string | readonly Buffer[];
+
+/** `local`: this machine has no port or file descriptor left, which says nothing about the engine. */
+export type EngineFailureKind = "local" | "dns" | "refused" | "connect_timeout" | "tls" | "reset" | "closed" | "bad_response";
 
 export interface EngineFailure {
   readonly kind: EngineFailureKind;
@@ -36,8 +40,6 @@ export interface EngineReceiver extends ResponseSink {
 /** Bytes asked of the system in one read. Only the pages that a read touches become resident. */
 const readBytes = 64 * 1024;
 const maxHeadBytes = 64 * 1024;
-/** Head and body leave as one string up to here. */
-const smallBytes = 8 * 1024;
 
 export class EngineConnection implements ResponseSink {
   readonly #socket: net.Socket;
@@ -94,21 +96,15 @@ export class EngineConnection implements ResponseSink {
   /**
    * Sends a request. Head and a small body leave in one write.
    * @param head request line and header fields with the final empty line, latin1
-   * @param body payload in pieces; must not be changed until the answer is over
    */
-  send(head: string, body: readonly Buffer[], headRequest: boolean, receiver: EngineReceiver): void {
+  send(head: string, body: OutgoingBody, headRequest: boolean, receiver: EngineReceiver): void {
     this.#receiver = receiver;
     this.#answered = false;
     this.#parser.reset(headRequest);
     const socket = this.#socket;
-    const first = body[0];
-    if (first === undefined) {
-      socket.write(head, "latin1");
-      return;
-    }
-    if (body.length === 1 && first.length <= smallBytes) {
+    if (typeof body === "string" || body.length === 0) {
       // one-byte strings are the cheapest way from two places into one system call
-      socket.write(head + first.toString("latin1"), "latin1");
+      socket.write(typeof body === "string" ? head + body : head, "latin1");
       return;
     }
     socket.cork();
@@ -269,6 +265,12 @@ export class EngineConnection implements ResponseSink {
 function classify(error: NodeJS.ErrnoException, connected: boolean): EngineFailureKind {
   if (connected) return "reset";
   switch (error.code) {
+    case "EMFILE":
+    case "ENFILE":
+    case "EADDRNOTAVAIL":
+    case "ENOBUFS":
+    case "ENOMEM":
+      return "local";
     case "ENOTFOUND":
     case "EAI_AGAIN":
     case "EAI_FAIL":

@@ -4,7 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import { LoadTicket } from "../fleet/endpoint.ts";
-import type { EngineConnection, EngineFailure, EngineReceiver } from "../http/engine-connection.ts";
+import type { EngineConnection, EngineFailure, EngineReceiver, OutgoingBody } from "../http/engine-connection.ts";
 import { headerValue } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { LmstackError } from "../errors/catalogue.ts";
@@ -62,7 +62,7 @@ export class Attempt implements EngineReceiver {
     this.#connection = endpoint.pool.acquire(fresh, nowMs);
   }
 
-  send(head: string, body: readonly Buffer[], headRequest: boolean): void {
+  send(head: string, body: OutgoingBody, headRequest: boolean): void {
     this.#connection.send(head, body, headRequest, this);
   }
 

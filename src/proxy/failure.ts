@@ -50,6 +50,8 @@ function failure(
 /** The connection failed before the first event. */
 export function connectionFailure(what: EngineFailure, endpoint: string): AttemptFailure {
   switch (what.kind) {
+    case "local":
+      return failure("overloaded", `The router can't open a connection: ${what.detail}.`, "unreachable", "unreachable");
     case "dns":
     case "refused":
     case "tls":

@@ -4,6 +4,7 @@ import { Body } from "../api/body.ts";
 import { FieldNames, JsonFieldScanner } from "../api/json-fields.ts";
 import { findFormField, formBoundary } from "../api/multipart.ts";
 import type { RelayRow } from "../api/table.ts";
+import type { OutgoingBody } from "../http/engine-connection.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 
 /** What a request says of itself. */
@@ -74,9 +75,9 @@ export class Intake {
   }
 
   /** The body with another model in it; as it came where `model` is null. */
-  pieces(model: string | null): readonly Buffer[] {
+  outgoing(model: string | null): OutgoingBody {
     const range = this.#modelRange;
-    if (model === null || range === null) return this.body.length === 0 ? [] : [this.body.whole()];
+    if (model === null || range === null) return this.body.outgoing();
     const value = this.#boundary === null ? JSON.stringify(model) : model;
     return this.body.splice(range.start, range.end, Buffer.from(value));
   }

@@ -37,15 +37,15 @@ export class PlainRelay implements Relay {
 
   onChunkData(buf: Buffer, start: number, end: number): void {
     this.#commit();
-    if (this.#json) this.#look(buf.subarray(start, end));
-    this.#bytes += end - start;
+    const bytes = buf.subarray(start, end);
+    if (this.#json) this.#look(bytes);
+    this.#bytes += bytes.length;
     const { exchange } = this.#owner;
     if (this.#head.chunked) {
       // HTTP/1.0 knows no chunks; else the raw chunks go on in `onRead`
-      if (!exchange.canChunk) passOn(exchange, this.#connection, buf.subarray(start, end));
-    } else if (this.#head.contentLength >= 0 || !exchange.canChunk) {
-      passOn(exchange, this.#connection, buf.subarray(start, end));
-    } else passOn(exchange, this.#connection, asChunk(buf.subarray(start, end)));
+      if (!exchange.canChunk) passOn(exchange, this.#connection, bytes);
+    } else if (this.#head.contentLength >= 0 || !exchange.canChunk) passOn(exchange, this.#connection, bytes);
+    else passOn(exchange, this.#connection, asChunk(bytes));
   }
 
   onRead(buf: Buffer, start: number, end: number): void {

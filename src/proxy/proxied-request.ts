@@ -10,6 +10,7 @@ import { LmstackError, type Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
 import { headerValue, type HeaderList } from "../http/head.ts";
+import type { OutgoingBody } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome } from "../observe/catalogue.ts";
@@ -27,7 +28,6 @@ import { selectEndpoint, type Selection } from "./select.ts";
 
 const pingChunk = asChunk(Buffer.from(": ping\n\n"));
 const pingPlain = Buffer.from(": ping\n\n");
-const noPieces: readonly Buffer[] = [];
 
 export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   readonly exchange: Exchange;
@@ -44,7 +44,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #metrics: ModelMetrics | null = null;
   /** What ends the head towards an engine. */
   #headEnd = "";
-  #pieces: readonly Buffer[] = noPieces;
+  #outgoing: OutgoingBody = "";
   #session: string | null = null;
   #attempt: Attempt | null = null;
   #attempts = 0;
@@ -125,8 +125,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#metrics = ctx.metrics.model(this.#model);
     this.#metrics.inFlight.value++;
     this.#session = this.#plan.session ?? facts.sessionField;
-    this.#pieces = this.#intake?.pieces(alias) ?? noPieces;
-    const bytes = this.#pieces.reduce((sum, piece) => sum + piece.length, 0);
+    this.#outgoing = this.#intake?.outgoing(alias) ?? "";
+    const bytes = lengthOf(this.#outgoing);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
     this.#headEnd = forwardEnd(this.#requestId, hasBody ? bytes : -1);
     this.#next(null);
@@ -175,11 +175,18 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried, nowMs);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
-    const endpoint = id === undefined ? undefined : this.#ctx.registry.find(id);
+    const endpoint = id === undefined && plainId.test(wanted) ? this.#onlyEndpoint() : id === undefined ? undefined : this.#ctx.registry.find(id);
     if (endpoint === undefined) {
       throw new LmstackError("response_not_found", `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`);
     }
     return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity" };
+  }
+
+  /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
+  #onlyEndpoint(): Endpoint | undefined {
+    const { registry } = this.#ctx;
+    const possible = this.#model === null ? registry.list().filter((endpoint) => !endpoint.leaving) : (registry.serving(this.#model) ?? []);
+    return possible.length === 1 ? possible[0] : undefined;
   }
 
   #send({ endpoint, reason }: Selection, fresh: boolean, nowMs: number): void {
@@ -190,7 +197,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock, nowMs);
     this.#attempt = attempt;
-    attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#pieces, exchange.head.method === "HEAD");
+    attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#outgoing, exchange.head.method === "HEAD");
   }
 
   // --- what the relay reports
@@ -205,6 +212,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#answerStatus = head.status;
     if (attempt !== null) {
       attempt.committed = true;
+      // an endpoint that answers is back; it need not wait until a stream of minutes is over
+      if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
       attempt.ticket.firstToken();
     }
     this.#releaseBody();
@@ -445,7 +454,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #releaseBody(): void {
     this.#ctx.bufferedBytes -= this.#reserved;
     this.#reserved = 0;
-    this.#pieces = noPieces;
+    this.#outgoing = "";
     this.#intake = null;
     // the engine's socket may still be taking it
     this.#body.release(this.#attempt === null || this.#attempt.requestSent);
@@ -498,6 +507,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (!log.wantsRouting) return;
     log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs(), nowMs - this.exchange.receivedAtMs);
   }
+}
+
+/** What may stand in a path towards an engine without having been given out by one: engines decode `%2f`. */
+const plainId = /^[\w-]{1,200}$/;
+
+function lengthOf(body: OutgoingBody): number {
+  return typeof body === "string" ? body.length : body.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 function asLmstack(error: unknown): LmstackError {

@@ -114,8 +114,8 @@ const cases: Readonly<Record<string, readonly [Buffer | string, Expected]>> = {
     { status: 400, code: "missing_model", param: "model", message: /form field "model" is missing/ },
   ],
   "a response that nobody holds": [
-    rawRequest("GET", "/v1/responses/resp_none", null),
-    { status: 404, code: "response_not_found", message: /resp_none/ },
+    rawRequest("GET", "/v1/responses/resp%20none", null),
+    { status: 404, code: "response_not_found", message: /resp none/ },
   ],
 };
 

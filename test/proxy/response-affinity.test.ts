@@ -96,3 +96,21 @@ test("a response whose engine has left is 404 rather than asked of another", asy
   );
   assert.equal((await get(router.port, `/v1/responses/${id}`)).status, 404);
 });
+
+// After a restart of the router, or asked at another replica, a response was 404 though its only engine still held it.
+test("where there is only one engine it is asked for what this router knows nothing of", async (t) => {
+  const engine = await startEngine({ models: ["m"], preset: "fast" });
+  t.after(() => engine.close());
+  const before = await startTestRouter(t, ["--static-backends", engine.url]);
+  const made = await post(before.port, "/v1/responses", { model: "m", input: "x", max_output_tokens: 3, store: true });
+  const id = idOf(made.text);
+  const after = await startTestRouter(t, ["--static-backends", engine.url]);
+  assert.equal(idOf((await get(after.port, `/v1/responses/${id}`)).text), id);
+  const next = await post(after.port, "/v1/responses", {
+    model: "m",
+    input: "y",
+    max_output_tokens: 3,
+    previous_response_id: id,
+  });
+  assert.equal(next.status, 200, next.text);
+});
