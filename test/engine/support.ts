@@ -1,7 +1,5 @@
-// Helpers of the engine's tests: a raw HTTP client, a reader of recorded responses, and the comparison of shapes. It must
-// not parse with the code under test.
+// Helpers of the engine's tests: a raw HTTP client and a reader of responses. It must not parse with the code under test.
 
-import { readFileSync } from "node:fs";
 import net from "node:net";
 import type { RunningEngine } from "../../src/engine/serve.ts";
 
@@ -45,11 +43,6 @@ function parseResponse(bytes: Buffer): RawResponse {
     at = end + 2;
   }
 }
-
-const fixture = (name: string): Buffer => readFileSync(new URL(`fixtures/${name}`, import.meta.url));
-
-export const recordedRequest = (name: string): Buffer => fixture(`${name}.req`);
-export const recordedResponse = (name: string): RawResponse => parseResponse(fixture(`${name}.res`));
 
 export interface Exchange {
   readonly response: RawResponse;
@@ -104,18 +97,6 @@ export function json(response: RawResponse): unknown {
 /** The `data:` payloads of a stream, `[DONE]` as that text. */
 export function events(response: RawResponse): string[] {
   return response.chunks.map((chunk) => /^(?:event: [^\n]+\n)?data: ([^]*)\n\n$/.exec(chunk)?.[1] ?? `?${chunk}`);
-}
-
-/** Key order and types of a value; texts, numbers and lengths of lists do not matter. */
-export function shape(value: unknown): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return `[${[...new Set(value.map(shape))].join("|")}]`;
-  if (typeof value === "object") {
-    return `{${Object.entries(value)
-      .map(([key, inner]) => `${key}:${shape(inner)}`)
-      .join(",")}}`;
-  }
-  return typeof value;
 }
 
 /** Waits until a condition on state that this process can see holds; polls without a fixed sleep. */

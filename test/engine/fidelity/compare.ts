@@ -166,7 +166,7 @@ const kind = (value: unknown): string => (value === null ? "null" : Array.isArra
 const shapes = (list: readonly unknown[]): string => [...new Set(list.map(kind))].toSorted().join("|");
 
 /** Key order, types, and the values a client branches on. */
-export function signature(value: unknown, name: string): string {
+function signature(value: unknown, name: string): string {
   if (Array.isArray(value)) {
     const inner = name === "choices" ? value.map((one) => signature(one, "")) : [shapes(value)];
     return `[${inner.join(",")}]`;

@@ -17,7 +17,7 @@ export interface CaseResult {
 }
 
 /** Starts the request and leaves it under way. */
-export function begin(engine: RunningEngine, one: RecordedCase): Call {
+function begin(engine: RunningEngine, one: RecordedCase): Call {
   const closes = one.end.startsWith("eof") || one.name.startsWith("half_close");
   const answers = responsesOf(one).filter(({ status }) => !status.includes(" 100 ")).length;
   return call(engine.port, one.request, {
@@ -31,7 +31,7 @@ const isHead = (one: RecordedCase): boolean => one.request.subarray(0, 5).toStri
 
 const responsesOf = (one: RecordedCase): ReturnType<typeof readResponses> => readResponses(one.response, isHead(one));
 
-export async function finish(one: RecordedCase, running: Call, options?: CompareOptions): Promise<CaseResult> {
+async function finish(one: RecordedCase, running: Call, options?: CompareOptions): Promise<CaseResult> {
   const bytes = await running.bytes;
   return { id: one.id, differences: compare(responsesOf(one), readResponses(bytes, isHead(one)), options) };
 }
