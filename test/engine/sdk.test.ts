@@ -21,6 +21,36 @@ after(() => engine.close());
 
 const hello = [{ role: "user" as const, content: "Say hello please" }];
 
+const weather = {
+  name: "get_weather",
+  input_schema: { type: "object" as const, properties: { city: { enum: ["Paris"] } }, required: ["city"] },
+};
+
+describe("anthropic's tools", () => {
+  const asked = { model: "tiny", max_tokens: 60, messages: hello, tools: [weather] };
+
+  it("a forced call comes with arguments that fit the schema", async () => {
+    const message = await anthropic.messages.create({ ...asked, tool_choice: { type: "tool", name: "get_weather" } });
+    const [block] = message.content;
+    assert.ok(block?.type === "tool_use");
+    assert.deepEqual([block.name, block.input], ["get_weather", { city: "Paris" }]);
+    assert.equal(message.stop_reason, "tool_use");
+  });
+
+  it("streams them in pieces", async () => {
+    const stream = anthropic.messages.stream({ ...asked, tool_choice: { type: "any" } });
+    const message = await stream.finalMessage();
+    const [block] = message.content;
+    assert.ok(block?.type === "tool_use");
+    assert.deepEqual(block.input, { city: "Paris" });
+  });
+
+  it("are not called unless somebody says so", async () => {
+    const message = await anthropic.messages.create(asked);
+    assert.equal(message.content[0]?.type, "text");
+  });
+});
+
 describe("openai", () => {
   it("reads a chat stream to its usage", async () => {
     const stream = await openai.chat.completions.create({

@@ -86,7 +86,8 @@ export function chatPrompt(
   return prompt;
 }
 
-function toolText(body: JsonObject): { tools?: string } {
+/** Tool definitions as the text that stands before all messages. */
+export function toolText(body: JsonObject): { tools?: string } {
   const tools = body["tools"];
   return Array.isArray(tools) && tools.length > 0 ? { tools: JSON.stringify(tools) } : {};
 }
