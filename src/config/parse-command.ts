@@ -198,6 +198,7 @@ function engineOptions({ values: v }: Resolved): EngineCommandOptions {
     tokenizer: v.tokenizer,
     script: v.script,
     text: v.answer,
+    shutdownTimeoutSeconds: v["shutdown-timeout"],
     faultNames: v.fault,
   };
 }

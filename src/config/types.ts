@@ -164,6 +164,8 @@ export interface EngineCommandOptions {
   /** JSON file of scripted answers. */
   readonly script: string | null;
   readonly text: "filler" | "echo";
+  /** Requests in flight may go on for so long after SIGTERM. */
+  readonly shutdownTimeoutSeconds: number;
   /** Faults as `name[:arg]`. */
   readonly faultNames: readonly string[];
 }

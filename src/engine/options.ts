@@ -100,6 +100,8 @@ export interface EngineOptions {
   readonly faults?: readonly Fault[];
   /** Refuses connections for this long before it listens. Default 0. */
   readonly startupSeconds?: number;
+  /** How long requests in flight may go on after {@link RunningEngine.close}; new ones get 500. Default 0. */
+  readonly shutdownTimeoutSeconds?: number;
   /** How the text is made. `echo` repeats the prompt. Default filler. */
   readonly text?: "filler" | "echo";
   /** What a `crash` fault does after the sockets are gone; a process exits here. */
@@ -151,6 +153,7 @@ export interface ResolvedOptions {
   readonly simApi: boolean;
   readonly faults: readonly Fault[];
   readonly startupSeconds: number;
+  readonly shutdownTimeoutSeconds: number;
   readonly text: "filler" | "echo";
   readonly onCrash: (exitCode: number) => void;
 }
@@ -206,6 +209,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     simApi: options.simApi ?? false,
     faults: options.faults ?? [],
     startupSeconds: options.startupSeconds ?? 0,
+    shutdownTimeoutSeconds: options.shutdownTimeoutSeconds ?? 0,
     text: options.text ?? "filler",
     onCrash: options.onCrash ?? (() => undefined),
   };

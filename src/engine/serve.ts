@@ -29,7 +29,10 @@ export interface RunningEngine {
   /** As `POST /sim/faults`. */
   setFault(fault: Fault): void;
   clearFaults(): void;
-  /** As SIGTERM: refuses connections, ends requests in flight with `finish_reason` `abort`, closes. */
+  /**
+   * As SIGTERM: refuses connections, ends requests in flight with `finish_reason` `abort`, closes; all of it after
+   * `shutdownTimeoutSeconds`, while which new requests get 500 and health stays 200.
+   */
   close(): Promise<void>;
   /** As SIGKILL: every socket is reset, nothing more is said. */
   crash(): void;
@@ -81,6 +84,12 @@ export async function startEngine(options: EngineOptions = {}): Promise<RunningE
 }
 
 async function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
+  const { shutdownTimeoutSeconds } = app.options;
+  if (shutdownTimeoutSeconds > 0) {
+    app.draining = true;
+    // The whole time, as recorded, though the last request may be done long before. The listener keeps the process.
+    await new Promise<void>((resolve) => app.clock.setTimer(shutdownTimeoutSeconds * 1000, resolve));
+  }
   app.abortAll("abort");
   app.freeze();
   await server.close();

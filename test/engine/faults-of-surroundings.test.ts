@@ -88,6 +88,29 @@ it("clock_skew: dates and created are wrong, time goes on as before", () =>
     assert.ok(created - now > 86_000 && Date.parse(date) / 1000 - now > 86_000);
   }));
 
+it("a shutdown timeout lets requests finish, refuses new ones with 500, and keeps health at 200", async () => {
+  const preset = { id: "slow", b0Us: 1000, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 100 };
+  const engine = await startEngine({ preset, shutdownTimeoutSeconds: 0.25 });
+  const streaming = post(engine, "/v1/completions", { prompt: "x", max_tokens: 50, ignore_eos: true, stream: true });
+  await until(() => engine.state().running === 1, "it runs");
+  const closed = engine.close();
+  const late = await post(engine, "/v1/completions", { prompt: "x", max_tokens: 1 });
+  assert.deepEqual(json(late.response), {
+    error: {
+      message: "cannot schedule new futures after shutdown",
+      type: "InternalServerError",
+      param: null,
+      code: 500,
+    },
+  });
+  assert.match((await send(engine, request("GET", "/health"))).response.statusLine, / 200 /);
+  const { response } = await streaming;
+  assert.ok(response.complete);
+  assert.match(response.chunks.join(""), /"finish_reason":"length"/);
+  await closed;
+  assert.equal((await send(engine, request("GET", "/health"))).end, "refused");
+});
+
 it("oom: as a crash, and the process ends as one that was killed", async () => {
   const codes: number[] = [];
   const engine = await startEngine({ preset: "fast", simApi: true, onCrash: (code) => void codes.push(code) });

@@ -1,7 +1,7 @@
 // Options of `lmstack engine` that a vLLM server has too, by vLLM's names, and what the simulator adds to them. Part of the
 // catalogue; nothing but definitions.
 
-import { boolean, choice, file, integer, list, optionalText } from "../option.ts";
+import { boolean, choice, file, integer, list, optionalText, seconds } from "../option.ts";
 
 const commands = ["engine"] as const;
 const group = "Simulated engines" as const;
@@ -155,6 +155,12 @@ export const engineServerOptions = {
     default: "filler",
     values: ["filler", "echo"],
     help: "Answer in made-up sentences, or repeat the prompt.",
+  }),
+  "shutdown-timeout": seconds({
+    group,
+    commands,
+    default: 0,
+    help: "Let requests in flight go on for so long after SIGTERM, while new ones get 500.",
   }),
   fault: list({
     group,

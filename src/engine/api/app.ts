@@ -53,6 +53,8 @@ export class EngineApp {
   readonly responses = new Map<string, StoredResponse>();
   /** How to abort the sequences that run under an internal id, as `/abort_requests` names them. */
   readonly abortable = new Map<string, () => void>();
+  /** Told to stop: what is in flight goes on, nothing new is taken. */
+  draining = false;
   aborted = 0;
   rejected = 0;
   requests = 0;

@@ -7,7 +7,7 @@ import { choiceSeed, Filler } from "../text/filler.ts";
 import { StopScanner } from "../text/stop.ts";
 import type { Vocabulary } from "../text/vocabulary.ts";
 import type { EngineApp } from "./app.ts";
-import { badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
+import { ApiError, badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Sampling } from "./sampling.ts";
 import type { ResolvedOptions } from "../options.ts";
@@ -71,6 +71,7 @@ export function checkPrompts(app: EngineApp, prompts: readonly Prompt[]): void {
 /** Throws the 503 of a full queue. The limit counts running and waiting sequences. */
 export function checkQueue(app: EngineApp): void {
   if (app.dead) throw engineDead();
+  if (app.draining) throw new ApiError(500, "InternalServerError", "cannot schedule new futures after shutdown");
   const limit = app.options.maxNumQueuedReqs;
   const full = limit !== null && app.ranks.reduce((sum, { core }) => sum + core.running + core.waiting, 0) >= limit;
   if (!full && app.faults.hit("queue_full") === null) return;
