@@ -37,8 +37,15 @@ export interface EngineReceiver extends ResponseSink {
   onConnected(): void;
 }
 
-/** Bytes asked of the system in one read. Only the pages that a read touches become resident. */
+/** Bytes asked of the system in one read. */
 const readBytes = 64 * 1024;
+/**
+ * Where all connections read to begin with: events are small and worked off at once, and one buffer stays in the processor's
+ * cache where a buffer for each of a thousand streams would not.
+ */
+const sharedBuffer = Buffer.allocUnsafeSlow(readBytes);
+/** A connection that reads more than this at once gets a buffer of its own, so that large answers need not be copied. */
+const largeReadBytes = 4 * 1024;
 const maxHeadBytes = 64 * 1024;
 
 export class EngineConnection implements ResponseSink {
@@ -48,8 +55,9 @@ export class EngineConnection implements ResponseSink {
   readonly #onClosed: (connection: EngineConnection) => void;
   readonly #onIdle: (connection: EngineConnection) => void;
   #receiver: EngineReceiver | null = null;
-  #buffer: Buffer = Buffer.alloc(0);
-  #bufferTaken = false;
+  #buffer: Buffer = sharedBuffer;
+  /** The next read needs a buffer that nobody uses. */
+  #needsBuffer = false;
   #served = 0;
   #answered = false;
   #keepAlive = false;
@@ -132,7 +140,12 @@ export class EngineConnection implements ResponseSink {
 
   /** The bytes of the read that is being reported stay in use (queued in another socket): the next read gets a new buffer. */
   keepBuffer(): void {
-    this.#bufferTaken = true;
+    this.#needsBuffer = true;
+  }
+
+  /** Whether the bytes that are being reported lie in memory that the next read of any connection overwrites. */
+  get readsShared(): boolean {
+    return this.#buffer === sharedBuffer;
   }
 
   /** Ends the connection at once: the engine sees the client leave. Nothing is reported to the receiver any more. */
@@ -174,7 +187,6 @@ export class EngineConnection implements ResponseSink {
   }
 
   #connectPlain(address: EngineAddress): net.Socket {
-    this.#buffer = Buffer.allocUnsafeSlow(readBytes);
     const socket = net.connect({
       host: address.host,
       port: address.port,
@@ -183,13 +195,14 @@ export class EngineConnection implements ResponseSink {
       keepAliveInitialDelay: 30_000,
       onread: {
         buffer: () => {
-          if (this.#bufferTaken) {
-            this.#bufferTaken = false;
+          if (this.#needsBuffer) {
+            this.#needsBuffer = false;
             this.#buffer = Buffer.allocUnsafeSlow(readBytes);
           }
           return this.#buffer;
         },
         callback: (length: number) => {
+          if (length > largeReadBytes && this.#buffer === sharedBuffer) this.#needsBuffer = true;
           this.#onData(this.#buffer, length);
           return true;
         },
@@ -209,7 +222,10 @@ export class EngineConnection implements ResponseSink {
       ...(options.ca === null ? {} : { ca: options.ca }),
     });
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk, chunk.length));
+    socket.on("data", (chunk: Buffer) => {
+      this.#buffer = chunk;
+      this.#onData(chunk, chunk.length);
+    });
     socket.once("secureConnect", this.#onConnect);
     return socket;
   }

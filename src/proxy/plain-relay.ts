@@ -43,15 +43,18 @@ export class PlainRelay implements Relay {
     const { exchange } = this.#owner;
     if (this.#head.chunked) {
       // HTTP/1.0 knows no chunks; else the raw chunks go on in `onRead`
-      if (!exchange.canChunk) passOn(exchange, this.#connection, bytes);
-    } else if (this.#head.contentLength >= 0 || !exchange.canChunk) passOn(exchange, this.#connection, bytes);
-    else passOn(exchange, this.#connection, asChunk(bytes));
+      if (!exchange.canChunk) passOn(exchange, this.#connection, buf, start, end);
+    } else if (this.#head.contentLength >= 0 || !exchange.canChunk) passOn(exchange, this.#connection, buf, start, end);
+    else {
+      exchange.write(asChunk(bytes));
+      if (exchange.needsDrain) this.#connection.pause();
+    }
   }
 
   onRead(buf: Buffer, start: number, end: number): void {
     if (!this.#head.chunked || !this.#owner.exchange.canChunk || start === end) return;
     this.#commit();
-    passOn(this.#owner.exchange, this.#connection, buf.subarray(start, end));
+    passOn(this.#owner.exchange, this.#connection, buf, start, end);
   }
 
   onMessageEnd(): void {

@@ -41,11 +41,20 @@ export function asChunk(payload: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${payload.length.toString(16)}\r\n`, "latin1"), payload, crlf]);
 }
 
-/** Passes bytes of the engine's read buffer on in place, and holds the engine back while the client is slow. */
-export function passOn(exchange: Exchange, connection: EngineConnection, bytes: Buffer): void {
-  exchange.write(bytes);
-  if (exchange.queuedBytes === 0) return;
-  // the socket still refers to the bytes
-  connection.keepBuffer();
+/** Pieces up to here go on as text: one copy, and no buffer that has to be kept. */
+export const maxTextBytes = 4 * 1024;
+
+/**
+ * Passes bytes [start, end) of the engine's read buffer on, large ones in place where that is possible, and holds the engine
+ * back while the client is slow.
+ */
+export function passOn(exchange: Exchange, connection: EngineConnection, buf: Buffer, start: number, end: number): void {
+  if (end - start <= maxTextBytes) exchange.writeText(buf.toString("latin1", start, end));
+  else if (connection.readsShared) exchange.write(Buffer.from(buf.subarray(start, end)));
+  else {
+    exchange.write(buf.subarray(start, end));
+    // the socket still refers to the bytes
+    if (exchange.queuedBytes > 0) connection.keepBuffer();
+  }
   if (exchange.needsDrain) connection.pause();
 }

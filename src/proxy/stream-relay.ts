@@ -8,7 +8,7 @@ import type { EngineConnection } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
-import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay.ts";
+import { asChunk, lastChunk, maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 const usageKey = Buffer.from('"usage"');
 const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
@@ -108,16 +108,26 @@ export class StreamRelay implements Relay, FrameSink {
       !(last && !this.#isWhole());
     if (raw) {
       this.#terminated = last;
-      const bytes = buf.subarray(start, end);
-      // chunk framing can stand inside an event: only when there is something is it looked at without
-      if (bytes.indexOf(usageKey) >= 0) this.#readUsage(this.#frames(buf));
-      passOn(exchange, this.#connection, bytes);
+      // chunk framing can stand inside an event: only where there is usage is it looked at without
+      if (end - start <= maxTextBytes) {
+        const text = buf.toString("latin1", start, end);
+        if (text.includes('"usage"')) this.#readUsage(this.#frames(buf));
+        exchange.writeText(text);
+        if (exchange.needsDrain) this.#connection.pause();
+      } else {
+        if (buf.subarray(start, end).indexOf(usageKey) >= 0) this.#readUsage(this.#frames(buf));
+        passOn(exchange, this.#connection, buf, start, end);
+      }
       this.#drop();
       return;
     }
     const frames = this.#frames(buf);
     this.#readUsage(frames);
-    if (frames.length > 0) passOn(exchange, this.#connection, exchange.canChunk ? asChunk(frames) : frames);
+    if (frames.length > 0) {
+      const bytes = exchange.canChunk ? asChunk(frames) : frames;
+      exchange.write(bytes);
+      if (exchange.needsDrain) this.#connection.pause();
+    }
     const cut = this.#cutAt >= 0;
     this.#drop();
     if (cut) this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
