@@ -143,6 +143,22 @@ describe("a pooling model", () => {
     }));
 });
 
+it("the same seed gives the same answers on another engine, another seed others", async () => {
+  const answer = async (seed: number): Promise<string> => {
+    const engine = await startEngine({ preset: "fast", models: ["tiny"], seed });
+    try {
+      const body = { prompt: "Once", max_tokens: 200, ignore_eos: true, return_token_ids: true, stream: true };
+      const { response } = await post(engine, "/v1/completions", body, { "x-request-id": "same" });
+      return response.chunks.join("").replaceAll(/"created":\d+/g, "");
+    } finally {
+      await engine.close();
+    }
+  };
+  const [first, again, other] = [await answer(1), await answer(1), await answer(2)];
+  assert.equal(again, first);
+  assert.notEqual(other, first);
+});
+
 it("kv_transfer_params are accepted and come back as null, as without a connector", () =>
   withEngine({}, async (engine) => {
     const { response } = await post(engine, "/v1/completions", {

@@ -6,12 +6,12 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { randomHex } from "./app.ts";
 import type { EngineApp } from "./app.ts";
-import { ApiError, DetailError, notFound, queueFull } from "./errors.ts";
+import { DetailError, notFound } from "./errors.ts";
 import { Exchange, httpDate } from "./exchange.ts";
-import { parseFaultHeader, RequestFault } from "./faults.ts";
 import type { Fault } from "./faults.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { findRoute } from "./routes.ts";
+import { ServerFaults } from "./server-faults.ts";
 import type { FoundRoute } from "./routes.ts";
 import { simRoute } from "./sim.ts";
 
@@ -23,11 +23,19 @@ export class EngineServer {
   readonly #app: EngineApp;
   readonly #server: Server;
   readonly #exchanges = new Map<Socket, Set<Exchange>>();
+  readonly #faults: ServerFaults;
   #port: number;
   #closed = false;
 
   constructor(app: EngineApp) {
     this.#app = app;
+    this.#faults = new ServerFaults(app, {
+      stopListening: () => this.stopListening(),
+      listenAgain: () => {
+        if (!this.#closed) void this.listen();
+      },
+      crash: () => this.crash(),
+    });
     this.#port = app.options.port;
     this.#server = createServer(
       {
@@ -94,6 +102,11 @@ export class EngineServer {
     this.#closed = true;
     this.#server.close();
     for (const socket of this.#exchanges.keys()) socket.resetAndDestroy();
+  }
+
+  /** Puts a fault in force. Those that concern the listener or the process act at once. */
+  applyFault(fault: Fault): void {
+    this.#faults.apply(fault);
   }
 
   #connected(socket: Socket): void {
@@ -163,7 +176,7 @@ export class EngineServer {
       this.#app.http.record(exchange.handler, exchange.method, exchange.status, sizes, seconds);
     });
     const chunks: Buffer[] = [];
-    this.#slowRead(request, exchange);
+    this.#faults.slowRead(exchange);
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       exchange.body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
@@ -173,22 +186,6 @@ export class EngineServer {
         exchange.fail(error);
       }
     });
-  }
-
-  /** Under a fault the body is left in the socket for a while, so that a large one fills the client's buffers. */
-  #slowRead(request: IncomingMessage, exchange: Exchange): void {
-    if (exchange.path.startsWith("/sim/")) return;
-    const fault = this.#ownFault(exchange, "slow_body_read") ?? this.#app.faults.hit("slow_body_read");
-    if (fault === null) return;
-    request.pause();
-    this.#app.clock.setTimer((fault.seconds ?? 1) * 1000, () => request.resume());
-  }
-
-  /** The fault of this name that the request itself asks for. */
-  #ownFault(exchange: Exchange, name: Fault["fault"]): Fault | null {
-    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
-    const fault = header === undefined ? null : parseFaultHeader(header);
-    return fault?.fault === name ? fault : null;
   }
 
   #dispatch(exchange: Exchange): void {
@@ -213,9 +210,9 @@ export class EngineServer {
       return;
     }
     if (path.startsWith("/v1/messages")) exchange.family = "anthropic";
-    if (this.#faultTakesOver(exchange, found)) return;
+    if (this.#faults.takesOver(exchange, found)) return;
     if (found.route.generates) this.#count(exchange);
-    const slow = this.#ownFault(exchange, "slow_headers") ?? app.faults.hit("slow_headers");
+    const slow = this.#faults.pick(exchange, "slow_headers");
     if (slow === null) {
       this.#handle(exchange, found);
       return;
@@ -266,78 +263,6 @@ export class EngineServer {
     exchange.response.once("close", () => {
       this.#app.inFlight--;
     });
-  }
-
-  /** True when a fault answers, or deliberately does not. */
-  #faultTakesOver(exchange: Exchange, { route }: FoundRoute): boolean {
-    const { faults } = this.#app;
-    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
-    const own = header === undefined ? null : parseFaultHeader(header);
-    if (header !== undefined && own === null) {
-      throw new ApiError(400, "BadRequestError", `x-sim-fault is not understood: ${header}`, "x-sim-fault");
-    }
-    const pick = (name: Fault["fault"]): Fault | null => (own?.fault === name ? own : faults.hit(name));
-    if (pick("hang") !== null) return true;
-    if (own !== null && ["refuse", "crash", "oom", "engine_dead"].includes(own.fault)) {
-      this.applyFault(own);
-      if (own.fault === "crash" || own.fault === "oom") return true;
-    }
-    if (!route.generates) return false;
-    const status = pick("error_status");
-    if (status !== null) {
-      this.#errorStatus(exchange, status);
-      return true;
-    }
-    if (own?.fault === "queue_full") throw queueFull();
-    if (pick("hang_before_headers") !== null) {
-      exchange.mute();
-      return false;
-    }
-    const mid = pick("stall_mid_stream") ?? pick("cut_mid_stream") ?? pick("error_frame");
-    if (mid !== null) exchange.fault = new RequestFault(mid);
-    return false;
-  }
-
-  #errorStatus(exchange: Exchange, fault: Fault): void {
-    const status = fault.status ?? 500;
-    if (status === 503 && fault.retryAfter === undefined) {
-      exchange.fail(queueFull());
-      return;
-    }
-    const type = status === 429 ? "RateLimitError" : status === 503 ? "Service Unavailable" : "InternalServerError";
-    const retry = fault.retryAfter === undefined ? [] : ["retry-after", String(fault.retryAfter)];
-    const body = {
-      error: { message: `The simulator was told to fail with ${status}.`, type, param: null, code: status },
-    };
-    exchange.send(status, "application/json", JSON.stringify(body), retry);
-  }
-
-  /** Puts a fault in force. Those that concern the listener or the process act at once. */
-  applyFault(fault: Fault): void {
-    const app = this.#app;
-    switch (fault.fault) {
-      case "crash":
-      case "oom":
-        // After the response to whoever asked for it has left.
-        app.clock.setTimer(0, () => {
-          app.freeze();
-          this.crash();
-          app.options.onCrash(fault.fault === "oom" ? 137 : 1);
-        });
-        return;
-      case "refuse":
-        this.stopListening();
-        app.clock.setTimer((fault.seconds ?? 1) * 1000, () => {
-          if (!this.#closed) void this.listen();
-        });
-        return;
-      case "engine_dead":
-        app.faults.set(fault);
-        app.abortAll("error");
-        return;
-      default:
-        app.faults.set(fault);
-    }
   }
 }
 
