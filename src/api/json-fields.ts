@@ -119,7 +119,10 @@ export class JsonFieldScanner {
     if (this.#state === beforeObject) {
       throw new LmstackError("invalid_json", "The request body is empty: a JSON object is expected.");
     }
-    throw new LmstackError("invalid_json", `The request body is not valid JSON: it ends at byte ${this.#offset}, inside the object.`);
+    throw new LmstackError(
+      "invalid_json",
+      `The request body is not valid JSON: it ends at byte ${this.#offset}, inside the object.`,
+    );
   }
 
   /** A key, or a string as a value. */
@@ -213,7 +216,10 @@ export class JsonFieldScanner {
       switch (this.#state) {
         case beforeObject:
           if (code !== 0x7b) {
-            throw new LmstackError("invalid_json", `The request body is not a JSON object: it begins with ${JSON.stringify(String.fromCharCode(code))}.`);
+            throw new LmstackError(
+              "invalid_json",
+              `The request body is not a JSON object: it begins with ${JSON.stringify(String.fromCharCode(code))}.`,
+            );
           }
           this.#state = keyOrEnd;
           break;
@@ -259,7 +265,10 @@ export class JsonFieldScanner {
   }
 
   #broken(at: number, what: string): LmstackError {
-    return new LmstackError("invalid_json", `The request body is not valid JSON: ${what} at byte ${this.#offset + at}.`);
+    return new LmstackError(
+      "invalid_json",
+      `The request body is not valid JSON: ${what} at byte ${this.#offset + at}.`,
+    );
   }
 }
 

@@ -69,7 +69,14 @@ export class HealthMonitor {
     for (const endpoint of this.#next.keys()) if (!present.has(endpoint)) this.#next.delete(endpoint);
     const now = this.#options.clock.nowMs();
     for (const endpoint of present) {
-      if (!this.#next.has(endpoint)) this.#next.set(endpoint, { dueMs: now, hurriedMs: now - hurryMs, busy: false, failures: 0, inferenceDueMs: now });
+      if (!this.#next.has(endpoint))
+        this.#next.set(endpoint, {
+          dueMs: now,
+          hurriedMs: now - hurryMs,
+          busy: false,
+          failures: 0,
+          inferenceDueMs: now,
+        });
     }
     this.#run();
   }
@@ -113,7 +120,9 @@ export class HealthMonitor {
     entry.busy = true;
     this.#underWay++;
     const wasKnown = endpoint.known;
-    const problem = await this.#ask(endpoint, entry).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+    const problem = await this.#ask(endpoint, entry).catch((error: unknown) =>
+      error instanceof Error ? error.message : String(error),
+    );
     this.#underWay--;
     entry.busy = false;
     if (this.#stopped) return;
@@ -167,7 +176,9 @@ export class HealthMonitor {
     const entries = status === 200 ? parseModels(body) : null;
     if (entries === null) {
       // models named in the configuration need nobody's word
-      return endpoint.configuredModels === null ? `/v1/models answered ${status === 200 ? "something else than a list" : status}` : null;
+      return endpoint.configuredModels === null
+        ? `/v1/models answered ${status === 200 ? "something else than a list" : status}`
+        : null;
     }
     endpoint.entries = entries;
     if (endpoint.configuredModels !== null) return null;
@@ -184,7 +195,15 @@ export class HealthMonitor {
     const model = endpoint.models[0] ?? "";
     const request = dummyRequest(check.types.get(endpoint.url) ?? "completion", model);
     if (request === null) return null;
-    const answer = await askEngine(endpoint, "POST", request.path, JSON.stringify(request.body), key, check.timeoutMs, this.#options.clock);
+    const answer = await askEngine(
+      endpoint,
+      "POST",
+      request.path,
+      JSON.stringify(request.body),
+      key,
+      check.timeoutMs,
+      this.#options.clock,
+    );
     return answer.status === 200 ? null : `${request.path} answered ${answer.status} to a health check`;
   }
 }
@@ -192,7 +211,8 @@ export class HealthMonitor {
 function parseModels(body: Buffer): ModelEntry[] | null {
   try {
     const parsed: unknown = JSON.parse(body.toString("utf8"));
-    if (typeof parsed !== "object" || parsed === null || !("data" in parsed) || !Array.isArray(parsed.data)) return null;
+    if (typeof parsed !== "object" || parsed === null || !("data" in parsed) || !Array.isArray(parsed.data))
+      return null;
     return parsed.data.filter(isEntry);
   } catch {
     return null;
@@ -207,7 +227,10 @@ function dummyRequest(type: ModelType, model: string): { path: string; body: obj
   switch (type) {
     case "chat":
     case "vision":
-      return { path: "/v1/chat/completions", body: { model, messages: [{ role: "user", content: "Hello" }], max_tokens: 1 } };
+      return {
+        path: "/v1/chat/completions",
+        body: { model, messages: [{ role: "user", content: "Hello" }], max_tokens: 1 },
+      };
     case "completion":
       return { path: "/v1/completions", body: { model, prompt: "Hello", max_tokens: 1 } };
     case "messages":

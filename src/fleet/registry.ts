@@ -54,10 +54,19 @@ export class Registry {
     for (const spec of specs) {
       if (this.#endpoints.has(spec.url)) continue;
       const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
-      const endpoint = new Endpoint(spec.url, spec.models, spec.label, engineTls, clock, sweeper, keepAliveMs, (gone) => {
-        this.#leaving.delete(gone);
-        this.onChange();
-      });
+      const endpoint = new Endpoint(
+        spec.url,
+        spec.models,
+        spec.label,
+        engineTls,
+        clock,
+        sweeper,
+        keepAliveMs,
+        (gone) => {
+          this.#leaving.delete(gone);
+          this.onChange();
+        },
+      );
       const before = ready.get(spec.url);
       if (before !== undefined) endpoint.succeed(before);
       this.#endpoints.set(spec.url, endpoint);
@@ -141,8 +150,5 @@ export class Registry {
 }
 
 function same(endpoint: Endpoint, spec: EndpointSpec): boolean {
-  return (
-    endpoint.label === spec.label &&
-    JSON.stringify(endpoint.configuredModels) === JSON.stringify(spec.models)
-  );
+  return endpoint.label === spec.label && JSON.stringify(endpoint.configuredModels) === JSON.stringify(spec.models);
 }

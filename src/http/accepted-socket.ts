@@ -34,7 +34,9 @@ function rebuilt(accepted: net.Socket, onRead: (bytes: Buffer) => void): net.Soc
       return true;
     },
   };
-  const socket = new net.Socket(Object.assign<net.SocketConstructorOpts, object>({ allowHalfOpen: true, onread }, { handle }));
+  const socket = new net.Socket(
+    Object.assign<net.SocketConstructorOpts, object>({ allowHalfOpen: true, onread }, { handle }),
+  );
   // the first one must not close what it no longer owns
   accepted._handle = null;
   socket.resume();

@@ -1,7 +1,8 @@
 // Byte-level helpers of the wire code: character classes of RFC 9110 and a growing buffer for what arrived in pieces.
 
 const token = new Uint8Array(256);
-for (const c of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") token[c.charCodeAt(0)] = 1;
+for (const c of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+  token[c.charCodeAt(0)] = 1;
 
 const fieldValue = new Uint8Array(256).fill(1);
 fieldValue.fill(0, 0, 0x20);

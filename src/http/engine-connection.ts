@@ -17,7 +17,15 @@ export interface EngineAddress {
 export type OutgoingBody = string | readonly Buffer[];
 
 /** `local`: this machine has no port or file descriptor left, which says nothing about the engine. */
-export type EngineFailureKind = "local" | "dns" | "refused" | "connect_timeout" | "tls" | "reset" | "closed" | "bad_response";
+export type EngineFailureKind =
+  | "local"
+  | "dns"
+  | "refused"
+  | "connect_timeout"
+  | "tls"
+  | "reset"
+  | "closed"
+  | "bad_response";
 
 export interface EngineFailure {
   readonly kind: EngineFailureKind;
@@ -79,7 +87,9 @@ export class EngineConnection implements ResponseSink {
     this.#parser = new ResponseParser(maxHeadBytes, this);
     this.#socket = address.tls === null ? this.#connectPlain(address) : this.#connectTls(address, address.tls);
     this.#socket.on("end", () => this.#onEndOfInput());
-    this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(classify(error, this.#connected), error.message));
+    this.#socket.on("error", (error: NodeJS.ErrnoException) =>
+      this.#fail(classify(error, this.#connected), error.message),
+    );
     this.#socket.on("close", () => this.#onEndOfInput());
   }
 
@@ -160,7 +170,8 @@ export class EngineConnection implements ResponseSink {
   }
 
   onHead(head: ResponseHead): void {
-    this.#keepAlive = head.keepAlive && (head.chunked || head.contentLength >= 0 || head.status === 204 || head.status === 304);
+    this.#keepAlive =
+      head.keepAlive && (head.chunked || head.contentLength >= 0 || head.status === 204 || head.status === 304);
     this.#receiver?.onHead(head);
   }
 
@@ -294,6 +305,8 @@ function classify(error: NodeJS.ErrnoException, connected: boolean): EngineFailu
     case "ETIMEDOUT":
       return "connect_timeout";
     default:
-      return error.code !== undefined && /^(ERR_TLS|ERR_SSL|CERT|DEPTH|SELF_SIGNED|UNABLE_TO)/.test(error.code) ? "tls" : "refused";
+      return error.code !== undefined && /^(ERR_TLS|ERR_SSL|CERT|DEPTH|SELF_SIGNED|UNABLE_TO)/.test(error.code)
+        ? "tls"
+        : "refused";
   }
 }

@@ -63,7 +63,12 @@ export class HeadTemplate<Head> {
         const at = text.indexOf(value, line + name.length + 1);
         if (value === "" || at < 0 || at + value.length !== stop) return null;
         segments.push(Buffer.from(text.slice(from, at), "latin1"));
-        holes.push({ index: index + 1, digits: name === "content-length", bytes: Buffer.from(value, "latin1"), text: value });
+        holes.push({
+          index: index + 1,
+          digits: name === "content-length",
+          bytes: Buffer.from(value, "latin1"),
+          text: value,
+        });
         from = stop;
       }
       line = stop + 2;

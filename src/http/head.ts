@@ -116,7 +116,8 @@ export function parseFields(text: string, start: number): Fields {
         if (chunked) throw malformed("Transfer-Encoding is repeated");
         if (value.toLowerCase() !== "chunked") throw malformed(`Transfer-Encoding ${quote(value)} is not "chunked"`);
         // legal, and yet llhttp takes "chunked<tab>" for another coding: an engine may read it so, too
-        if (text.slice(valueEnd, lineEnd).includes("\t")) throw malformed("a tab behind the value of Transfer-Encoding");
+        if (text.slice(valueEnd, lineEnd).includes("\t"))
+          throw malformed("a tab behind the value of Transfer-Encoding");
         chunked = true;
         break;
       case "connection":

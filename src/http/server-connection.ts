@@ -250,7 +250,12 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   }
 
   #feedAhead(): void {
-    while (this.#ahead.length > 0 && !this.#closed && !this.#lingering && (this.#exchange === null || this.#parser.inBody)) {
+    while (
+      this.#ahead.length > 0 &&
+      !this.#closed &&
+      !this.#lingering &&
+      (this.#exchange === null || this.#parser.inBody)
+    ) {
       const chunk = this.#ahead.shift();
       if (chunk === undefined) break;
       this.#aheadBytes -= chunk.length;
@@ -359,9 +364,15 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 }
 
 function tooLarge(maxBytes: number): LmstackError {
-  return new LmstackError("body_too_large", `The request body exceeds the limit of ${maxBytes} bytes (--max-body-bytes).`);
+  return new LmstackError(
+    "body_too_large",
+    `The request body exceeds the limit of ${maxBytes} bytes (--max-body-bytes).`,
+  );
 }
 
 function slow(what: string, limitMs: number): LmstackError {
-  return new LmstackError("request_timeout", `${what === "the head" ? "The request's head was" : "The request's body was"} not received within ${limitMs / 1000} s.`);
+  return new LmstackError(
+    "request_timeout",
+    `${what === "the head" ? "The request's head was" : "The request's body was"} not received within ${limitMs / 1000} s.`,
+  );
 }

@@ -38,7 +38,10 @@ export class HttpServer {
     this.#server =
       serverTls === null
         ? net.createServer(plain, this.#accept)
-        : tls.createServer({ ...options, ...serverTls, ALPNProtocols: ["http/1.1"], handshakeTimeout: limits.headMs }, this.#accept);
+        : tls.createServer(
+            { ...options, ...serverTls, ALPNProtocols: ["http/1.1"], handshakeTimeout: limits.headMs },
+            this.#accept,
+          );
   }
 
   get connections(): number {

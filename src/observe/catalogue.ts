@@ -34,11 +34,21 @@ export const attemptOutcomes = [
 /** How one try on one endpoint ended. */
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
-export const retryReasons = ["unreachable", "reset", "stale_connection", "timeout", "busy", "server_error", "bad_response"] as const;
+export const retryReasons = [
+  "unreachable",
+  "reset",
+  "stale_connection",
+  "timeout",
+  "busy",
+  "server_error",
+  "bad_response",
+] as const;
 export type RetryReason = (typeof retryReasons)[number];
 
 const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
-const firstTokenBuckets = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640];
+const firstTokenBuckets = [
+  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
+];
 
 export const metricCatalogue = {
   lmstack_requests_total: {
@@ -69,7 +79,11 @@ export const metricCatalogue = {
     labels: { error: [...new Set(Object.values(errorCatalogue).map((definition) => definition.label))] },
   },
   lmstack_prompt_tokens_total: { type: "counter", help: "Prompt tokens, from usage.", labels: { model } },
-  lmstack_cached_tokens_total: { type: "counter", help: "Prompt tokens that engines had cached, from usage.", labels: { model } },
+  lmstack_cached_tokens_total: {
+    type: "counter",
+    help: "Prompt tokens that engines had cached, from usage.",
+    labels: { model },
+  },
   lmstack_generated_tokens_total: { type: "counter", help: "Generated tokens, from usage.", labels: { model } },
   lmstack_usage_total: {
     type: "counter",
@@ -81,7 +95,11 @@ export const metricCatalogue = {
     help: "Tries on an endpoint, by how they ended.",
     labels: { endpoint, outcome: attemptOutcomes },
   },
-  lmstack_retries_total: { type: "counter", help: "Further tries of a request, by why.", labels: { reason: retryReasons } },
+  lmstack_retries_total: {
+    type: "counter",
+    help: "Further tries of a request, by why.",
+    labels: { reason: retryReasons },
+  },
   lmstack_choices_total: {
     type: "counter",
     help: "Endpoints chosen, by policy and reason.",
@@ -97,8 +115,16 @@ export const metricCatalogue = {
     help: "Endpoints that serve a model, by state.",
     labels: { model, state: endpointStates },
   },
-  lmstack_endpoint_ejections_total: { type: "counter", help: "Times that the breaker took an endpoint out.", labels: { endpoint } },
-  lmstack_engine_connections_opened_total: { type: "counter", help: "Connections made to an endpoint.", labels: { endpoint } },
+  lmstack_endpoint_ejections_total: {
+    type: "counter",
+    help: "Times that the breaker took an endpoint out.",
+    labels: { endpoint },
+  },
+  lmstack_engine_connections_opened_total: {
+    type: "counter",
+    help: "Connections made to an endpoint.",
+    labels: { endpoint },
+  },
   lmstack_engine_connections_reused_total: {
     type: "counter",
     help: "Requests sent on a connection that had carried one before.",
@@ -116,7 +142,11 @@ export const metricCatalogue = {
     help: "Changes of the dynamic configuration file, by result.",
     labels: { result: ["applied", "rejected"] },
   },
-  lmstack_config_info: { type: "gauge", help: "1 for the revision of the dynamic configuration in force.", labels: { revision: "the one in force" } },
+  lmstack_config_info: {
+    type: "gauge",
+    help: "1 for the revision of the dynamic configuration in force.",
+    labels: { revision: "the one in force" },
+  },
   lmstack_build_info: { type: "gauge", help: "1, with the version.", labels: { version: "the one that runs" } },
   lmstack_draining: { type: "gauge", help: "1 while the router is on its way out.", labels: {} },
   process_resident_memory_bytes: { type: "gauge", help: "Resident memory.", labels: {} },

@@ -39,7 +39,13 @@ const gatherBytes = 16 * 1024;
 const maxHeldBytes = 16 * 1024 * 1024;
 
 function standardOutput(): LogSink {
-  const out = pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: 8 * gatherBytes, maxLength: maxHeldBytes });
+  const out = pino.destination({
+    dest: 1,
+    sync: false,
+    minLength: gatherBytes,
+    maxWrite: 8 * gatherBytes,
+    maxLength: maxHeldBytes,
+  });
   // a reader that went away (a closed pipe) must not end the router
   out.on("error", () => undefined);
   return out;

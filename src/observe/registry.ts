@@ -82,7 +82,10 @@ class Family<Child extends Value | Distribution> {
     const { name } = this;
     let text = `# HELP ${name} ${this.#definition.help}\n# TYPE ${name} ${this.#definition.type}\n`;
     for (const child of this.#children.values()) {
-      text += child instanceof Distribution ? renderDistribution(name, child, this.#definition.buckets ?? []) : renderValue(name, child);
+      text +=
+        child instanceof Distribution
+          ? renderDistribution(name, child, this.#definition.buckets ?? [])
+          : renderValue(name, child);
     }
     return text;
   }
@@ -120,7 +123,10 @@ export class MetricsRegistry {
   constructor() {
     for (const name of Object.keys(metricCatalogue) as MetricName[]) {
       if (isDistribution(name)) {
-        const family = new Family<Distribution>(name, (labels, definition) => new Distribution(labels, definition.buckets ?? []));
+        const family = new Family<Distribution>(
+          name,
+          (labels, definition) => new Distribution(labels, definition.buckets ?? []),
+        );
         this.#distributions.set(name, family);
         this.#families.set(name, family);
       } else {

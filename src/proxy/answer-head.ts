@@ -53,7 +53,13 @@ export function answerHead(head: ResponseHead, requestId: string, stream: boolea
 }
 
 /** The same for an answer whose fields are made here. */
-export function ownHead(status: number, reason: string, headers: HeaderList, requestId: string, extra: readonly string[]): string {
+export function ownHead(
+  status: number,
+  reason: string,
+  headers: HeaderList,
+  requestId: string,
+  extra: readonly string[],
+): string {
   const kept = endToEnd(headers, "", replaced);
   return renderHead(status, reason, [...kept, ...via, ...extra, "x-request-id", requestId]);
 }

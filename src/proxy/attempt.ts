@@ -86,7 +86,10 @@ export class Attempt implements EngineReceiver {
   onHead(head: ResponseHead): void {
     this.head = head;
     // events that something in between has compressed can't be read: they pass like any other answer
-    const stream = head.mediaType === "text/event-stream" && head.status === 200 && headerValue(head.headers, "content-encoding") === null;
+    const stream =
+      head.mediaType === "text/event-stream" &&
+      head.status === 200 &&
+      headerValue(head.headers, "content-encoding") === null;
     // inside a stream that has begun with a heartbeat only events can follow: any other answer is read and told as one
     if (mayRetryStatus(head.status) || (!stream && this.#owner.exchange.started)) {
       this.#held = [];
@@ -114,7 +117,8 @@ export class Attempt implements EngineReceiver {
       held.push(Buffer.from(piece));
       return;
     }
-    if (this.head !== null) this.#fail({ ...heldFailure(this.head, Buffer.concat(held), this.endpoint.id), answer: null });
+    if (this.head !== null)
+      this.#fail({ ...heldFailure(this.head, Buffer.concat(held), this.endpoint.id), answer: null });
   }
 
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
@@ -149,7 +153,8 @@ export class Attempt implements EngineReceiver {
   check(nowMs: number, timeouts: RouterConfig["timeouts"]): void {
     if (this.#over) return;
     if (!this.#connection.connected) {
-      if (nowMs - this.startedMs > timeouts.connectMs) this.#connection.failConnect(`no connection within ${timeouts.connectMs / 1000} s`);
+      if (nowMs - this.startedMs > timeouts.connectMs)
+        this.#connection.failConnect(`no connection within ${timeouts.connectMs / 1000} s`);
       return;
     }
     if (!this.committed) {
@@ -171,7 +176,10 @@ export class Attempt implements EngineReceiver {
         return;
       }
       this.#owner.interrupted(
-        new LmstackError("engine_idle_timeout", `The engine ${this.endpoint.id} sent nothing for ${timeouts.idleMs / 1000} s.`),
+        new LmstackError(
+          "engine_idle_timeout",
+          `The engine ${this.endpoint.id} sent nothing for ${timeouts.idleMs / 1000} s.`,
+        ),
         false,
       );
     }

@@ -24,7 +24,8 @@ export class Dispatcher implements ServerHandler {
 
   onRequest(exchange: Exchange): void {
     const { derived } = exchange.head.shape;
-    if (derived instanceof RequestPlan && derived.holds(this.#ctx)) new ProxiedRequest(this.#ctx, exchange, derived).start();
+    if (derived instanceof RequestPlan && derived.holds(this.#ctx))
+      new ProxiedRequest(this.#ctx, exchange, derived).start();
     else this.#dispatch(exchange);
   }
 
@@ -36,7 +37,11 @@ export class Dispatcher implements ServerHandler {
     const path = this.#strip(rawPath);
     const match = path === null ? null : matchPath(path);
     if (match === null || path === null) {
-      this.#refuse(exchange, new LmstackError("path_not_found", `The path ${JSON.stringify(rawPath.slice(0, 200))} does not exist here.`), "openai");
+      this.#refuse(
+        exchange,
+        new LmstackError("path_not_found", `The path ${JSON.stringify(rawPath.slice(0, 200))} does not exist here.`),
+        "openai",
+      );
       return;
     }
     const row = match.rows.find((candidate) => candidate.methods.includes(method));
@@ -58,7 +63,11 @@ export class Dispatcher implements ServerHandler {
       new ProxiedRequest(this.#ctx, exchange, plan).start();
     } else if (row.kind === "own") {
       if (!this.#own.answer(exchange, row, match.parameter)) {
-        this.#refuse(exchange, new LmstackError("path_not_found", `The path ${JSON.stringify(path)} does not exist here.`), "openai");
+        this.#refuse(
+          exchange,
+          new LmstackError("path_not_found", `The path ${JSON.stringify(path)} does not exist here.`),
+          "openai",
+        );
       }
     } else {
       this.#refuse(exchange, new LmstackError("not_implemented", `${path} is known and not built yet.`), "openai");

@@ -55,27 +55,58 @@ export function connectionFailure(what: EngineFailure, endpoint: string): Attemp
     case "dns":
     case "refused":
     case "tls":
-      return failure("engine_unreachable", `The engine ${endpoint} can't be reached: ${what.detail}.`, "unreachable", "unreachable", {
-        free: true,
-      });
+      return failure(
+        "engine_unreachable",
+        `The engine ${endpoint} can't be reached: ${what.detail}.`,
+        "unreachable",
+        "unreachable",
+        {
+          free: true,
+        },
+      );
     case "connect_timeout":
-      return failure("engine_connect_timeout", `The engine ${endpoint} did not accept a connection: ${what.detail}.`, "timeout", "timeout");
+      return failure(
+        "engine_connect_timeout",
+        `The engine ${endpoint} did not accept a connection: ${what.detail}.`,
+        "timeout",
+        "timeout",
+      );
     case "bad_response":
-      return failure("engine_bad_response", `The engine ${endpoint} sent no valid answer: ${what.detail}`, "bad_response", "bad_response");
+      return failure(
+        "engine_bad_response",
+        `The engine ${endpoint} sent no valid answer: ${what.detail}`,
+        "bad_response",
+        "bad_response",
+      );
     case "reset":
     case "closed":
       if (what.reused && !what.answered) {
-        return failure("engine_reset", `The engine ${endpoint} had closed the connection.`, "reset", "stale_connection", {
-          stale: true,
-          counts: false,
-        });
+        return failure(
+          "engine_reset",
+          `The engine ${endpoint} had closed the connection.`,
+          "reset",
+          "stale_connection",
+          {
+            stale: true,
+            counts: false,
+          },
+        );
       }
-      return failure("engine_reset", `The engine ${endpoint} closed the connection before it answered.`, "reset", "reset");
+      return failure(
+        "engine_reset",
+        `The engine ${endpoint} closed the connection before it answered.`,
+        "reset",
+        "reset",
+      );
   }
 }
 
 /** A time limit passed before the first event. */
-export function timeoutFailure(code: "engine_first_event_timeout" | "engine_idle_timeout", endpoint: string, limitMs: number): AttemptFailure {
+export function timeoutFailure(
+  code: "engine_first_event_timeout" | "engine_idle_timeout",
+  endpoint: string,
+  limitMs: number,
+): AttemptFailure {
   const what = code === "engine_first_event_timeout" ? "sent no event" : "paused";
   return failure(code, `The engine ${endpoint} ${what} for ${limitMs / 1000} s.`, "timeout", "timeout");
 }
@@ -97,10 +128,16 @@ function statusFailure(head: ResponseHead, body: Buffer, endpoint: string): Atte
   const answer: HeldAnswer = { head, body };
   const { status } = head;
   if (status === 429 || (status === 503 && queueFull.test(body.toString("latin1", 0, 2048)))) {
-    return failure("rate_limited", `The engine ${endpoint} is busy.`, "busy", "busy", { answer, free: true, busyMs: busyFor(head) });
+    return failure("rate_limited", `The engine ${endpoint} is busy.`, "busy", "busy", {
+      answer,
+      free: true,
+      busyMs: busyFor(head),
+    });
   }
   if (status === 500) {
-    return failure("engine_unavailable", `The engine ${endpoint} answered 500.`, "server_error", "server_error", { answer });
+    return failure("engine_unavailable", `The engine ${endpoint} answered 500.`, "server_error", "server_error", {
+      answer,
+    });
   }
   return failure("engine_unavailable", `The engine ${endpoint} answered ${status}.`, "server_error", "server_error", {
     answer,
@@ -112,7 +149,12 @@ function statusFailure(head: ResponseHead, body: Buffer, endpoint: string): Atte
 function unfitFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
   const answer: HeldAnswer = { head, body };
   if (head.status < 400) {
-    return failure("engine_bad_response", `The engine ${endpoint} sent no stream where one was asked for.`, "bad_response", "bad_response");
+    return failure(
+      "engine_bad_response",
+      `The engine ${endpoint} sent no stream where one was asked for.`,
+      "bad_response",
+      "bad_response",
+    );
   }
   const message = `The engine ${endpoint} answered ${head.status}.`;
   return failure("engine_unavailable", message, "rejected", "server_error", { answer, counts: false });
@@ -120,9 +162,15 @@ function unfitFailure(head: ResponseHead, body: Buffer, endpoint: string): Attem
 
 /** The first event of a stream was an error of the engine's. */
 export function firstFrameFailure(head: ResponseHead, body: Buffer, endpoint: string): AttemptFailure {
-  return failure("engine_unavailable", `The engine ${endpoint} failed before its first token.`, "server_error", "server_error", {
-    answer: { head, body },
-  });
+  return failure(
+    "engine_unavailable",
+    `The engine ${endpoint} failed before its first token.`,
+    "server_error",
+    "server_error",
+    {
+      answer: { head, body },
+    },
+  );
 }
 
 const busyDefaultMs = 500;
@@ -139,6 +187,9 @@ function busyFor(head: ResponseHead): number {
 
 /** @param known names that exist; so many of them are told as a person may read */
 export function modelNotFound(name: string, known: readonly string[]): LmstackError {
-  const list = known.length === 0 ? "none is known yet" : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
+  const list =
+    known.length === 0
+      ? "none is known yet"
+      : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
   return new LmstackError("model_not_found", `The model \`${name.slice(0, 200)}\` does not exist; ${list}.`, "model");
 }

@@ -1,6 +1,6 @@
 // Reads a request's body and finds in its bytes what the router needs to know: the model, the session, whether a stream is
 // wanted. The body itself is kept as it came; an alias is replaced by splicing the bytes of that one value.
-import { Body } from "../api/body.ts";
+import type { Body } from "../api/body.ts";
 import { FieldNames, JsonFieldScanner } from "../api/json-fields.ts";
 import { findFormField, formBoundary } from "../api/multipart.ts";
 import type { RelayRow } from "../api/table.ts";
@@ -32,11 +32,20 @@ export class Intake {
    * @param body takes the bytes
    * @throws LmstackError when the content type can't be read on this path
    */
-  constructor(row: RelayRow, contentType: string | null, contentEncoding: string | null, sessionField: string | null, body: Body) {
+  constructor(
+    row: RelayRow,
+    contentType: string | null,
+    contentEncoding: string | null,
+    sessionField: string | null,
+    body: Body,
+  ) {
     this.body = body;
     this.#sessionField = sessionField;
     if (contentEncoding !== null && contentEncoding.toLowerCase() !== "identity") {
-      throw new LmstackError("invalid_json", `A body with content-encoding ${JSON.stringify(contentEncoding)} can't be read: send it uncompressed.`);
+      throw new LmstackError(
+        "invalid_json",
+        `A body with content-encoding ${JSON.stringify(contentEncoding)} can't be read: send it uncompressed.`,
+      );
     }
     // image edits come as a form or as JSON, as the client likes
     const form = row.modelIn === "form" && !/^application\/json\b/i.test(contentType ?? "");
@@ -59,8 +68,13 @@ export class Intake {
     scanner.end();
     const model = this.#value("model");
     if (typeof model !== "string" || model === "") {
-      const got = model === undefined ? "is missing" : model === "" ? "is empty" : `must be a string, not ${describe(model)}`;
-      throw new LmstackError("missing_model", `The field "model" ${got}: name one of the models of /v1/models.`, "model");
+      const got =
+        model === undefined ? "is missing" : model === "" ? "is empty" : `must be a string, not ${describe(model)}`;
+      throw new LmstackError(
+        "missing_model",
+        `The field "model" ${got}: name one of the models of /v1/models.`,
+        "model",
+      );
     }
     this.#modelRange = scanner.range("model");
     const stream = this.#value("stream");
@@ -69,7 +83,8 @@ export class Intake {
     return {
       model,
       stream: isTrue(stream),
-      sessionField: typeof session === "string" && session !== "" ? session : typeof session === "number" ? String(session) : null,
+      sessionField:
+        typeof session === "string" && session !== "" ? session : typeof session === "number" ? String(session) : null,
       previousResponse: typeof previous === "string" ? previous : null,
     };
   }
@@ -86,7 +101,11 @@ export class Intake {
     const whole = this.body.whole();
     const field = findFormField(whole, boundary, "model");
     if (field === null || field.value === "") {
-      throw new LmstackError("missing_model", `The form field "model" is ${field === null ? "missing" : "empty"}: name one of the models of /v1/models.`, "model");
+      throw new LmstackError(
+        "missing_model",
+        `The form field "model" is ${field === null ? "missing" : "empty"}: name one of the models of /v1/models.`,
+        "model",
+      );
     }
     this.#modelRange = field;
     const stream = findFormField(whole, boundary, "stream");
@@ -105,7 +124,11 @@ export class Intake {
     try {
       return JSON.parse(text);
     } catch {
-      throw new LmstackError("invalid_json", `The request body is not valid JSON: the value of "${name}" can't be read.`, name);
+      throw new LmstackError(
+        "invalid_json",
+        `The request body is not valid JSON: the value of "${name}" can't be read.`,
+        name,
+      );
     }
   }
 }
@@ -120,7 +143,11 @@ function wantedFields(responses: boolean, sessionField: string | null): FieldNam
   const session = sessionField ?? "model";
   if (wanted.sessionField !== session) {
     const others = [...new Set(["model", "stream", session])];
-    wanted = { others: new FieldNames(others), responses: new FieldNames([...others, "previous_response_id"]), sessionField: session };
+    wanted = {
+      others: new FieldNames(others),
+      responses: new FieldNames([...others, "previous_response_id"]),
+      sessionField: session,
+    };
   }
   return responses ? wanted.responses : wanted.others;
 }

@@ -47,14 +47,22 @@ export class OwnAnswers {
         exchange.answer(200, json, JSON.stringify({ version: this.#state.version }));
         return true;
       case "metrics":
-        exchange.answer(200, ["content-type", "text/plain; version=0.0.4; charset=utf-8"], this.#ctx.metrics.registry.render());
+        exchange.answer(
+          200,
+          ["content-type", "text/plain; version=0.0.4; charset=utf-8"],
+          this.#ctx.metrics.registry.render(),
+        );
         return true;
       case "engines":
         exchange.answer(200, noStore, JSON.stringify(this.#engines()));
         return true;
       case "page":
         if (this.#state.page === null) return false;
-        exchange.answer(200, ["content-type", "text/html; charset=utf-8", "cache-control", "no-cache"], this.#state.page);
+        exchange.answer(
+          200,
+          ["content-type", "text/html; charset=utf-8", "cache-control", "no-cache"],
+          this.#state.page,
+        );
         return true;
     }
   }
@@ -67,18 +75,31 @@ export class OwnAnswers {
     }
     const error = modelNotFound(id, this.#ctx.registry.names());
     this.#ctx.metrics.error(error.definition.label).value++;
-    const { status, headers, body } = errorAnswer(error, "openai", requestIdOf(exchange.header("x-request-id")), this.#ctx.random());
+    const { status, headers, body } = errorAnswer(
+      error,
+      "openai",
+      requestIdOf(exchange.header("x-request-id")),
+      this.#ctx.random(),
+    );
     exchange.answer(status, headers, body);
   }
 
   #health(exchange: Exchange): void {
     const dynamic = this.#state.dynamicConfig();
-    exchange.answer(200, noStore, JSON.stringify(dynamic === null ? { status: "healthy" } : { status: "healthy", dynamic_config: dynamic }));
+    exchange.answer(
+      200,
+      noStore,
+      JSON.stringify(dynamic === null ? { status: "healthy" } : { status: "healthy", dynamic_config: dynamic }),
+    );
   }
 
   /** Whether this router should get traffic. The absence of engines is no reason: one dead model must not take all away. */
   #ready(exchange: Exchange): void {
-    const reason = this.#state.draining() ? "draining" : this.#ctx.registry.synced ? null : "waiting for the first list of endpoints";
+    const reason = this.#state.draining()
+      ? "draining"
+      : this.#ctx.registry.synced
+        ? null
+        : "waiting for the first list of endpoints";
     if (reason === null) exchange.answer(200, noStore, JSON.stringify({ status: "ready" }));
     else exchange.answer(503, noStore, JSON.stringify({ status: "not ready", reason }));
   }

@@ -2,24 +2,24 @@
 // exactly one outcome. The one path for every proxied API, so that no endpoint can behave differently.
 // Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
 // retried once the first event has left.
-import { errorAnswer, errorFrame, retryAfterHeaders } from "../api/error-body.ts";
+import { errorAnswer, errorFrame } from "../api/error-body.ts";
 import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
-import { headerValue, type HeaderList } from "../http/head.ts";
 import type { OutgoingBody } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome } from "../observe/catalogue.ts";
 import type { ModelMetrics } from "../observe/router-metrics.ts";
-import { answerHead, ownHead } from "./answer-head.ts";
+import { answerHead } from "./answer-head.ts";
 import { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
 import { modelNotFound, type AttemptFailure, type HeldAnswer } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
+import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -77,7 +77,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     ctx.active.add(this);
     ctx.retryBudget.request(exchange.receivedAtMs);
     try {
-      this.#intake = new Intake(this.#row, this.#plan.contentType, this.#plan.contentEncoding, ctx.routing.sessionKey, this.#body);
+      this.#intake = new Intake(
+        this.#row,
+        this.#plan.contentType,
+        this.#plan.contentEncoding,
+        ctx.routing.sessionKey,
+        this.#body,
+      );
     } catch (error) {
       this.#fail(asLmstack(error));
       return;
@@ -92,7 +98,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#reserved += chunk.length;
     this.#ctx.bufferedBytes += chunk.length;
     if (this.#ctx.bufferedBytes > this.#ctx.config.limits.maxBufferedBytes) {
-      this.#fail(new LmstackError("overloaded", "The router holds as many request bodies as it may: try again shortly."));
+      this.#fail(
+        new LmstackError("overloaded", "The router holds as many request bodies as it may: try again shortly."),
+      );
       return;
     }
     try {
@@ -140,7 +148,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (registry.serving(model) === undefined) {
       if (registry.learning) {
         const name = facts.model.slice(0, 200);
-        throw new LmstackError("no_endpoint", `Not all engines have told their models yet, and \`${name}\` may be one: try again shortly.`);
+        throw new LmstackError(
+          "no_endpoint",
+          `Not all engines have told their models yet, and \`${name}\` may be one: try again shortly.`,
+        );
       }
       throw modelNotFound(facts.model, registry.names());
     }
@@ -175,9 +186,17 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried, nowMs);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
-    const endpoint = id === undefined && plainId.test(wanted) ? this.#onlyEndpoint() : id === undefined ? undefined : this.#ctx.registry.find(id);
+    const endpoint =
+      id === undefined && plainId.test(wanted)
+        ? this.#onlyEndpoint()
+        : id === undefined
+          ? undefined
+          : this.#ctx.registry.find(id);
     if (endpoint === undefined) {
-      throw new LmstackError("response_not_found", `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`);
+      throw new LmstackError(
+        "response_not_found",
+        `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`,
+      );
     }
     return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity" };
   }
@@ -185,7 +204,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
   #onlyEndpoint(): Endpoint | undefined {
     const { registry } = this.#ctx;
-    const possible = this.#model === null ? registry.list().filter((endpoint) => !endpoint.leaving) : (registry.serving(this.#model) ?? []);
+    const possible =
+      this.#model === null
+        ? registry.list().filter((endpoint) => !endpoint.leaving)
+        : (registry.serving(this.#model) ?? []);
     return possible.length === 1 ? possible[0] : undefined;
   }
 
@@ -195,7 +217,16 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#attempts++;
     this.#last = { endpoint, reason };
     this.#isProbe = endpoint.breaker.picked(nowMs);
-    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ctx.clock, nowMs);
+    const attempt = new Attempt(
+      this,
+      this.#row,
+      endpoint,
+      reason,
+      fresh,
+      this.#facts?.stream === true,
+      ctx.clock,
+      nowMs,
+    );
     this.#attempt = attempt;
     attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#outgoing, exchange.head.method === "HEAD");
   }
@@ -321,30 +352,21 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   }
 
   #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
-    const fromStream = answer.head.mediaType === "text/event-stream";
-    const status = fromStream ? errorStatus(answer.body) : answer.head.status;
-    const busy = failure.outcome === "busy";
-    const headers: HeaderList = fromStream ? ["content-type", "application/json"] : answer.head.headers;
-    const extra = status < 500 && !busy ? [] : ["x-should-retry", String(busy)];
-    if (busy) extra.push(...delayBeside(headers, this.#ctx.random()));
-    const body = fromStream ? firstLine(answer.body) : answer.body;
-    this.exchange.begin(ownHead(status, fromStream ? "" : answer.head.reason, headers, this.#requestId, extra), body.length);
+    const { status, head, body, outcome } = lastWord(answer, failure, this.#requestId, this.#ctx.random());
+    this.exchange.begin(head, body.length);
     this.exchange.write(body);
     this.exchange.end();
     this.#countError(failure.error);
-    const outcome = status < 500 && !busy ? "client_error" : busy ? "queue_full" : "engine_error";
     this.#end(outcome, status, failure.error.message);
   }
 
-  /** The status has left already: the engine's own words become the last event, where they are an error object. */
   #passHeldInside(answer: HeldAnswer, failure: AttemptFailure): void {
-    const words = firstLine(answer.body);
-    const shape = this.#row.errors;
-    if (shape === "responses" || !isErrorObject(words)) {
+    const frame = lastFrame(answer, this.#row.errors);
+    if (frame === null) {
       this.#fail(failure.error);
       return;
     }
-    this.#writeFrame(`${shape === "anthropic" ? "event: error\n" : ""}data: ${words.toString("utf8")}\n\n`);
+    this.#writeFrame(frame);
     if (this.exchange.canChunk) this.exchange.write(lastChunk);
     this.exchange.end();
     this.#countError(failure.error);
@@ -355,7 +377,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const all = this.#ctx.registry.serving(this.#model ?? "") ?? [];
     const now = this.#ctx.clock.nowMs();
     const states = all.map((endpoint) => `${endpoint.id} ${endpoint.state(now)}`).slice(0, 8);
-    return new LmstackError("no_endpoint", `No endpoint of the model \`${this.#model}\` is ready (${states.join(", ") || "none"}).`);
+    return new LmstackError(
+      "no_endpoint",
+      `No endpoint of the model \`${this.#model}\` is ready (${states.join(", ") || "none"}).`,
+    );
   }
 
   /** Ends with an error of the catalogue, as an answer or as a frame. */
@@ -519,48 +544,4 @@ function lengthOf(body: OutgoingBody): number {
 function asLmstack(error: unknown): LmstackError {
   if (error instanceof LmstackError) return error;
   return new LmstackError("internal_error", error instanceof Error ? error.message : String(error));
-}
-
-/** A 4xx, also one that only a stream's first event names: another engine would say the same. */
-function isClientsFault(failure: AttemptFailure): boolean {
-  const { answer } = failure;
-  if (failure.outcome === "rejected") return true;
-  if (answer === null || answer.head.mediaType !== "text/event-stream") return false;
-  return errorStatus(answer.body) < 500;
-}
-
-/** Whether these bytes are JSON with an `error` in it, on one line. */
-function isErrorObject(line: Buffer): boolean {
-  try {
-    const parsed: unknown = JSON.parse(line.toString("utf8"));
-    return typeof parsed === "object" && parsed !== null && "error" in parsed;
-  } catch {
-    return false;
-  }
-}
-
-/** What makes a busy engine's answer name a delay in both spellings, without all clients coming back at once. */
-function delayBeside(headers: HeaderList, jitter: number): string[] {
-  const given = headerValue(headers, "retry-after");
-  if (given === null) return retryAfterHeaders(jitter);
-  const seconds = Number(given);
-  const known = headerValue(headers, "retry-after-ms") !== null || !(seconds > 0);
-  return known ? [] : ["retry-after-ms", String(Math.round((seconds + jitter) * 1000))];
-}
-
-/** Status that an error object names; 500 where it names none. */
-function errorStatus(payload: Buffer): number {
-  try {
-    const parsed: unknown = JSON.parse(firstLine(payload).toString("utf8"));
-    const error = typeof parsed === "object" && parsed !== null && "error" in parsed ? parsed.error : null;
-    const code = typeof error === "object" && error !== null && "code" in error ? Number(error.code) : Number.NaN;
-    return code >= 400 && code <= 599 ? code : 500;
-  } catch {
-    return 500;
-  }
-}
-
-function firstLine(payload: Buffer): Buffer {
-  const end = payload.indexOf(0x0a);
-  return end < 0 ? payload : payload.subarray(0, payload[end - 1] === 0x0d ? end - 1 : end);
 }

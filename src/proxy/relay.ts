@@ -48,7 +48,13 @@ export const maxTextBytes = 4 * 1024;
  * Passes bytes [start, end) of the engine's read buffer on, large ones in place where that is possible, and holds the engine
  * back while the client is slow.
  */
-export function passOn(exchange: Exchange, connection: EngineConnection, buf: Buffer, start: number, end: number): void {
+export function passOn(
+  exchange: Exchange,
+  connection: EngineConnection,
+  buf: Buffer,
+  start: number,
+  end: number,
+): void {
   if (end - start <= maxTextBytes) exchange.writeText(buf.toString("latin1", start, end));
   else if (connection.readsShared) exchange.write(Buffer.from(buf.subarray(start, end)));
   else {

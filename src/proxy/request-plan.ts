@@ -39,7 +39,9 @@ export class RequestPlan {
     this.namesRequests = exchange.header("x-request-id") !== null;
     const key = ctx.routing.sessionKey;
     this.session =
-      key === null ? (exchange.header("x-session-id") ?? exchange.header("x-user-id")) : exchange.header(key.toLowerCase());
+      key === null
+        ? (exchange.header("x-session-id") ?? exchange.header("x-user-id"))
+        : exchange.header(key.toLowerCase());
     this.#method = exchange.head.method;
     this.#fields = forwardFields(exchange, ctx);
     this.#keysVersion = ctx.keys.version;

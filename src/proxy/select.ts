@@ -10,7 +10,13 @@ export interface Selection {
 }
 
 /** @returns null when no endpoint may be used */
-export function selectEndpoint(ctx: RouterContext, model: string, session: string | null, tried: readonly Endpoint[], now: number): Selection | null {
+export function selectEndpoint(
+  ctx: RouterContext,
+  model: string,
+  session: string | null,
+  tried: readonly Endpoint[],
+  now: number,
+): Selection | null {
   const serving = ctx.registry.serving(model);
   if (serving === undefined) return null;
   const usable = tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now);

@@ -72,9 +72,16 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     ca: config.engineTls.caFile === null ? null : readFileSync(config.engineTls.caFile, "utf8"),
     rejectUnauthorized: !config.engineTls.insecureSkipVerify,
   };
-  const registry = new Registry({ clock, sweeper: poolSweeper, keepAliveMs: config.timeouts.engineKeepAliveMs, engineTls });
-  const keys = new Keys({ client: config.apiKeyFile, admin: config.adminKeyFile, engine: config.engineApiKeyFile }, clock, (problem) =>
-    log.error(`key file: ${problem}`),
+  const registry = new Registry({
+    clock,
+    sweeper: poolSweeper,
+    keepAliveMs: config.timeouts.engineKeepAliveMs,
+    engineTls,
+  });
+  const keys = new Keys(
+    { client: config.apiKeyFile, admin: config.adminKeyFile, engine: config.engineApiKeyFile },
+    clock,
+    (problem) => log.error(`key file: ${problem}`),
   );
   const health = new HealthMonitor({
     clock,
@@ -84,7 +91,10 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     engineKey: () => keys.engine,
     onProblem: (endpoint, problem) => log.warn(`engine ${endpoint.id}: ${problem}`, { endpoint: endpoint.id, problem }),
     onReady: (endpoint) =>
-      log.info(`engine ${endpoint.id} is ready and serves ${endpoint.models.join(", ")}`, { endpoint: endpoint.id, models: endpoint.models }),
+      log.info(`engine ${endpoint.id} is ready and serves ${endpoint.models.join(", ")}`, {
+        endpoint: endpoint.id,
+        models: endpoint.models,
+      }),
   });
   const ctx: RouterContext = {
     clock,
@@ -98,7 +108,11 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     retryBudget: new RetryBudget(),
     responses: new ResponseAffinity(),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
-    routing: { name: config.dynamic.policy, choose: createPolicy(config.dynamic.policy), sessionKey: config.dynamic.sessionKey },
+    routing: {
+      name: config.dynamic.policy,
+      choose: createPolicy(config.dynamic.policy),
+      sessionKey: config.dynamic.sessionKey,
+    },
     buffers: new BufferPool(freeBufferBytes),
     bufferedBytes: 0,
     trusted: trustedProxies(config.trustedProxies),
@@ -212,10 +226,14 @@ function watchTls(config: RouterConfig, server: HttpServer, clock: Clock, log: R
     try {
       server.setTls({ cert: readFileSync(tls.certFile, "utf8"), key: readFileSync(tls.keyFile, "utf8") });
     } catch (error) {
-      log.error(`TLS files: ${error instanceof Error ? error.message : String(error)}; the old certificate stays in force`);
+      log.error(
+        `TLS files: ${error instanceof Error ? error.message : String(error)}; the old certificate stays in force`,
+      );
     }
   };
-  const files = [tls.certFile, tls.keyFile].map((path) => new PolledFile(path, clock, renew, (problem) => log.error(`TLS file: ${problem}`)));
+  const files = [tls.certFile, tls.keyFile].map(
+    (path) => new PolledFile(path, clock, renew, (problem) => log.error(`TLS file: ${problem}`)),
+  );
   return files.map((file) => () => file.close());
 }
 
@@ -233,7 +251,9 @@ function watchDynamic(
     onChange(next, revision) {
       apply(next, revision);
       reloads.child("applied").value++;
-      log.info(`configuration ${revision} of ${file.path} is in force: ${next.endpoints.length} endpoints, ${next.policy}`);
+      log.info(
+        `configuration ${revision} of ${file.path} is in force: ${next.endpoints.length} endpoints, ${next.policy}`,
+      );
     },
     onRejected(error) {
       reloads.child("rejected").value++;
@@ -257,7 +277,9 @@ function describe(config: DynamicConfig, revision: string): object {
 
 function inferenceCheck(config: DynamicConfig): Parameters<HealthMonitor["setInferenceCheck"]>[0] {
   if (config.inferenceHealthChecks === null) return null;
-  const types = new Map(config.endpoints.flatMap((spec) => (spec.modelType === null ? [] : [[spec.url, spec.modelType] as const])));
+  const types = new Map(
+    config.endpoints.flatMap((spec) => (spec.modelType === null ? [] : [[spec.url, spec.modelType] as const])),
+  );
   return { ...config.inferenceHealthChecks, types };
 }
 

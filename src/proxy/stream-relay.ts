@@ -130,7 +130,8 @@ export class StreamRelay implements Relay, FrameSink {
     }
     const cut = this.#cutAt >= 0;
     this.#drop();
-    if (cut) this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
+    if (cut)
+      this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
   }
 
   onMessageEnd(): void {
@@ -138,7 +139,10 @@ export class StreamRelay implements Relay, FrameSink {
     this.#over = true;
     const { exchange } = this.#owner;
     if (!this.#isWhole() || !this.#committed) {
-      const error = new LmstackError("stream_interrupted", `The engine ${this.#endpointId} ended its stream before the last event.`);
+      const error = new LmstackError(
+        "stream_interrupted",
+        `The engine ${this.#endpointId} ended its stream before the last event.`,
+      );
       if (this.#committed) this.#owner.interrupted(error, false);
       else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
       return;

@@ -22,7 +22,8 @@ function randomChoice(): Policy {
     for (const candidate of candidates) total += candidate.weight;
     let rest = random() * total;
     let index = 0;
-    while (index < candidates.length - 1 && rest >= (candidates[index]?.weight ?? 0)) rest -= candidates[index++]?.weight ?? 0;
+    while (index < candidates.length - 1 && rest >= (candidates[index]?.weight ?? 0))
+      rest -= candidates[index++]?.weight ?? 0;
     return { index, reason: "random" };
   };
 }

@@ -12,7 +12,10 @@ export function session(): Policy {
   return (view: RequestView, candidates: readonly Candidate[], random: () => number): Choice => {
     const key = view.sessionKey;
     if (key === null) {
-      return { index: smallest(candidates.length, (i) => load(candidates, i), random), reason: "no_session_least_load" };
+      return {
+        index: smallest(candidates.length, (i) => load(candidates, i), random),
+        reason: "no_session_least_load",
+      };
     }
     let total = 0;
     for (const candidate of candidates) total += candidate.queued + candidate.running;

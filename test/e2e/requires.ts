@@ -43,7 +43,7 @@ export function requireTool(t: TestContext, name: string): string | null {
 }
 
 /** Path of a program, under any of its names; null = not installed. */
-export function findTool(name: string): string | null {
+function findTool(name: string): string | null {
   // Debian keeps servers where the PATH of a plain user does not look
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
   for (const candidate of otherNames[name] ?? [name]) {

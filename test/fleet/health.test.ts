@@ -362,10 +362,10 @@ test("E5: an engine that is healthy by its word and fails inference checks gets 
   const options = ["--static-backend-health-checks", "--static-backend-health-check-interval", "60"];
   const router = await startTestRouter(t, ["--static-backends", `${good.url},${half.url}`, ...options], { clock });
   const state = (): string | undefined => router.context.registry.list()[1]?.state(clock.nowMs());
-  const pass = async (ms: number, done: () => boolean, what: string): Promise<void> => {
+  const pass = async (ms: number, reached: () => boolean, what: string): Promise<void> => {
     await until(() => {
-      if (!done()) clock.advance(ms);
-      return done();
+      if (!reached()) clock.advance(ms);
+      return reached();
     }, what);
   };
   assert.deepEqual(checked, [200], "asked once before it is known");

@@ -1,111 +1,24 @@
 // The listening side on real sockets, with a handler that echoes and a clock that moves by hand: order, framing,
 // limits, slow clients, and the ways in which a client can leave.
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import tls from "node:tls";
-import { errorAnswer } from "../../src/api/error-body.ts";
-import { ManualClock } from "../../src/clock.ts";
-import type { LmstackError } from "../../src/errors/catalogue.ts";
-import { renderHead, type Exchange } from "../../src/http/exchange.ts";
-import { HttpServer, type ServerTls } from "../../src/http/server.ts";
 import { RawClient } from "../helpers/http-client.ts";
 import { turns, until } from "../helpers/until.ts";
 import { selfSigned } from "./self-signed.ts";
-
-const headMs = 10_000;
-const bodyIdleMs = 30_000;
-const keepAliveMs = 75_000;
-const clientStallMs = 60_000;
-const maxBodyBytes = 100_000;
-/** What a sweep may be late. */
-const lateMs = 1_000;
-
-interface Fixture {
-  readonly server: HttpServer;
-  readonly clock: ManualClock;
-  readonly port: number;
-  /** Targets in the order in which their requests were told. */
-  readonly told: string[];
-  /** Exchanges of `/hold`, which nobody answers. */
-  readonly held: Exchange[];
-  readonly gone: string[];
-  readonly bodyErrors: string[];
-  connect(): Promise<RawClient>;
-}
-
-/**
- * `/echo` answers with the body, `/own` at once without reading it, `/hold` never, `/big` with 64 MiB, `/endless` with
- * chunks without end.
- */
-async function serve(t: TestContext, serverTls: ServerTls | null = null): Promise<Fixture> {
-  const clock = new ManualClock();
-  const told: string[] = [];
-  const held: Exchange[] = [];
-  const gone: string[] = [];
-  const bodyErrors: string[] = [];
-  const refuse = (error: LmstackError): { status: number; headers: readonly string[]; body: string } =>
-    errorAnswer(error, "openai", "id", 0);
-  const onRequest = (exchange: Exchange): void => {
-    const { target } = exchange.head;
-    told.push(target);
-    exchange.onClientGone = () => gone.push(target);
-    if (target === "/own") {
-      exchange.answer(200, ["x-target", target], "own");
-      return;
-    }
-    const pieces: Buffer[] = [];
-    exchange.readBody(
-      {
-        onBodyChunk: (chunk) => void pieces.push(Buffer.from(chunk)),
-        onBodyEnd: () => {
-          if (target === "/hold") held.push(exchange);
-          else if (target === "/big") exchange.answer(200, [], Buffer.alloc(64 * 1024 * 1024, "x"));
-          else exchange.answer(200, ["x-target", target], Buffer.concat(pieces));
-        },
-        onBodyError: (error) => {
-          bodyErrors.push(error.code);
-          const { status, headers, body } = refuse(error);
-          exchange.answer(status, headers, body);
-        },
-      },
-      maxBodyBytes,
-    );
-  };
-  const limits = { maxHeadBytes: 65_536, headMs, bodyIdleMs, keepAliveMs, clientStallMs };
-  const server = new HttpServer(clock, limits, { onRequest, refusal: refuse }, serverTls);
-  const port = await server.listen(0, "127.0.0.1");
-  t.after(() => server.destroy());
-  const connect = async (): Promise<RawClient> => {
-    const client = await RawClient.connect(port);
-    t.after(() => client.close());
-    return client;
-  };
-  return { server, clock, port, told, held, gone, bodyErrors, connect };
-}
-
-function request(target: string, body = "", fields: readonly string[] = [], version = "HTTP/1.1"): string {
-  const lines = ["Host: a", ...fields, ...(body === "" ? [] : [`Content-Length: ${body.length}`])];
-  return `POST ${target} ${version}\r\n${lines.join("\r\n")}\r\n\r\n${body}`;
-}
-
-function codeOf(response: { json(): unknown }): string {
-  return (response.json() as { error: { code: string } }).error.code;
-}
-
-/** An answer in chunks that goes on. */
-function begin(exchange: Exchange): void {
-  exchange.begin(renderHead(200, "", []), null);
-}
-
-/** Moves time in steps that a sweeper would take, letting the loop turn between them. */
-async function pass(clock: ManualClock, ms: number): Promise<void> {
-  for (let done = 0; done < ms; done += 500) {
-    clock.advance(Math.min(500, ms - done));
-    await turns(2);
-  }
-}
-
-// --- order and keep-alive
+import {
+  headMs,
+  bodyIdleMs,
+  keepAliveMs,
+  clientStallMs,
+  maxBodyBytes,
+  lateMs,
+  serve,
+  request,
+  codeOf,
+  begin,
+  pass,
+} from "./serve.ts";
 
 test("pipelined requests are told one at a time and answered in order", async (t) => {
   const { told, held, connect } = await serve(t);
@@ -528,99 +441,4 @@ test("over TLS a body that is too large is answered, and a client that leaves is
   await until(() => held.length === 1, "the request is told");
   leaving.destroy();
   await until(() => gone.length === 1, "the client is known to have left");
-});
-
-test("a head that drips is cut when its limit is over since its first byte", async (t) => {
-  const { clock, connect } = await serve(t);
-  const client = await connect();
-  client.write("POST /echo HTTP/1.1\r\nHost: a\r\nX: ");
-  await turns(5);
-  for (let i = 0; i < 5; i++) {
-    await pass(clock, 3_000);
-    client.write("x");
-    await turns(5);
-  }
-  assert.match(client.received.toString("latin1"), /^HTTP\/1.1 408 /, "15 s after its first byte");
-});
-test("a client that has pipelined more than is held and leaves is noticed", async (t) => {
-  const { held, gone, connect } = await serve(t);
-  const client = await connect();
-  client.write(request("/hold"));
-  client.write(request("/echo", "x".repeat(90_000)).repeat(20));
-  await until(() => held.length === 1, "told");
-  await turns(50);
-  client.close();
-  await until(() => gone.length === 1, "the client is known to have left", 2000);
-});
-test("Expect that can't be met is answered with its own reason", async (t) => {
-  const { connect } = await serve(t);
-  const client = await connect();
-  client.write("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: x\r\nContent-Length: 1\r\n\r\n");
-  const r = await client.response();
-  assert.deepEqual([r.status, r.reason], [417, "Expectation Failed"]);
-});
-test("204 carries no content-length", async (t) => {
-  const { held, connect } = await serve(t);
-  const client = await connect();
-  client.write(request("/hold"));
-  await until(() => held.length === 1, "told");
-  held[0]!.answer(204, [], "");
-  const r = await client.response();
-  assert.equal(r.header("content-length"), undefined);
-});
-test("a client that takes a large finished answer slowly but steadily gets it whole", async (t) => {
-  const { clock, connect } = await serve(t);
-  const client = await connect();
-  client.socket.pause();
-  client.write(request("/big"));
-  await turns(30);
-  for (let i = 0; i < 20; i++) {
-    client.socket.resume();
-    await turns(1);
-    client.socket.pause();
-    await turns(3);
-    await pass(clock, 2_500);
-  }
-  client.socket.resume();
-  const r = await client.response();
-  assert.equal(r.body.length, 64 * 1024 * 1024);
-});
-
-test("a client that asked for the end of its connection and takes a large answer slowly gets it whole", async (t) => {
-  const { clock, connect } = await serve(t);
-  const client = await connect();
-  client.socket.pause();
-  client.write(request("/big", "", ["Connection: close"]));
-  await turns(30);
-  for (let i = 0; i < 20; i++) {
-    client.socket.resume();
-    await turns(1);
-    client.socket.pause();
-    await turns(3);
-    await pass(clock, 1_000);
-  }
-  client.socket.resume();
-  const r = await client.response();
-  assert.equal(r.body.length, 64 * 1024 * 1024);
-});
-test("HTTP/1.0: an answer to the end of the connection is not cut short in silence", async (t) => {
-  const { clock, held, connect } = await serve(t);
-  const client = await connect();
-  client.socket.pause();
-  client.write(request("/hold", "", [], "HTTP/1.0"));
-  await until(() => held.length === 1, "told");
-  begin(held[0]!);
-  held[0]!.write(Buffer.alloc(64 * 1024 * 1024));
-  held[0]!.end();
-  await turns(30);
-  for (let i = 0; i < 10; i++) {
-    client.socket.resume();
-    await turns(1);
-    client.socket.pause();
-    await turns(3);
-    await pass(clock, 1_000);
-  }
-  client.socket.resume();
-  const r = await client.response();
-  assert.ok(r.end === "reset" || r.body.length === 64 * 1024 * 1024);
 });

@@ -506,8 +506,5 @@ test("B3: a 5xx that is no reason for another try passes, and is counted as the 
   engine.script(({ connection }) => connection.write(jsonAnswer({ error: { message: "not built" } }, 501)));
   assert.equal((await post(router.port, "/v1/embeddings", '{"model":"test-model"}')).status, 501);
   await router.idle();
-  assert.equal(
-    router.metric('lmstack_requests_total{model="test-model",api="embeddings",outcome="engine_error"}'),
-    1,
-  );
+  assert.equal(router.metric('lmstack_requests_total{model="test-model",api="embeddings",outcome="engine_error"}'), 1);
 });

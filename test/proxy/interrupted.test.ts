@@ -123,7 +123,11 @@ test("C1: a stream of messages is whole with message_stop, and not with anything
 test("C1: a text that speaks of message_stop does not end a stream of messages", async (t) => {
   // the word was looked for anywhere in an event: an engine that died behind such a text was taken for one that had ended
   const { engine, router } = await stage(t);
-  const data = { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "then comes message_stop" } };
+  const data = {
+    type: "content_block_delta",
+    index: 0,
+    delta: { type: "text_delta", text: "then comes message_stop" },
+  };
   const text = `event: content_block_delta\ndata: ${JSON.stringify(data)}\n\n`;
   engine.script(
     ({ connection }) =>
