@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { startEngine } from "../../src/engine/serve.ts";
 import type { RunningEngine } from "../../src/engine/serve.ts";
-import { post, request, send, until } from "./support.ts";
+import { Random } from "../../src/engine/core/index.ts";
+import { json, post, request, send, until } from "./support.ts";
 
 interface Family {
   readonly type: string;
@@ -139,6 +140,54 @@ describe("values move as the engine does", () => {
       assert.equal(count("/v1/responses/{response_id}", "GET", "4xx"), 1);
       assert.ok(!text.includes('handler="/health"'), "probes are not counted");
       assert.equal(value(text, "http_request_duration_highr_seconds_count"), 5);
+    } finally {
+      await engine.close();
+    }
+  });
+
+  it("hits are the ideal ones, to the token, and so is cached_tokens of every answer", async () => {
+    const engine = await startEngine({ preset: "fast", models: ["tiny"], blockSize: 16 });
+    const random = new Random(7);
+    const known = new Set<string>();
+    let ideal = 0;
+    try {
+      for (let at = 0; at < 60; at++) {
+        // Four stems, cut and continued at random: prefixes of every length are shared.
+        const first = 1000 * random.below(4);
+        const shared = random.below(200);
+        const own = 1 + random.below(60);
+        const prompt = [
+          ...Array.from({ length: shared }, (_, place) => first + place),
+          ...Array.from({ length: own }, () => 10_000 + random.below(100_000)),
+        ];
+        let blocks = 0;
+        while ((blocks + 1) * 16 < prompt.length && known.has(prompt.slice(0, (blocks + 1) * 16).join())) blocks++;
+        for (let end = 16; end <= prompt.length; end += 16) known.add(prompt.slice(0, end).join());
+        ideal += blocks * 16;
+        const made = await post(engine, "/v1/completions", { prompt, max_tokens: 1 });
+        const { usage } = json(made.response) as { usage: { prompt_tokens_details: { cached_tokens: number } } };
+        assert.equal(usage.prompt_tokens_details.cached_tokens, blocks * 16, `request ${at}`);
+      }
+      const text = await scrape(engine);
+      assert.ok(ideal > 1000);
+      assert.equal(value(text, `vllm:prefix_cache_hits_total${label}`), ideal);
+      assert.equal(value(text, `vllm:prompt_tokens_cached_total${label}`), ideal);
+    } finally {
+      await engine.close();
+    }
+  });
+
+  it("an abort by the server counts, unlike a client that leaves", async () => {
+    const slow = { id: "slow", b0Us: 2000, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 101 };
+    const engine = await startEngine({ preset: slow, models: ["tiny"], devMode: true });
+    try {
+      const body = { prompt: "x", max_tokens: 900, ignore_eos: true, request_id: "mine" };
+      const running = post(engine, "/v1/completions", body);
+      await until(() => engine.state().generatedTokens > 3, "it generates");
+      await post(engine, "/abort_requests", { request_ids: ["cmpl-mine-0"] });
+      assert.match((await running).response.chunks.join(""), /"finish_reason":"abort"/);
+      const aborted = 'vllm:request_success_total{engine="0",finished_reason="abort",model_name="tiny"}';
+      assert.equal(value(await scrape(engine), aborted), 1);
     } finally {
       await engine.close();
     }
