@@ -29,7 +29,9 @@ test("slices and splices are those of one buffer, whatever length was announced 
         const [start = 0, end = 0] = [a % (whole.length + 1), b % (whole.length + 1)].sort((x, y) => x - y);
         assert.equal(body.length, whole.length);
         const outgoing = body.outgoing();
-        assert.ok((typeof outgoing === "string" ? Buffer.from(outgoing, "latin1") : Buffer.concat([...outgoing])).equals(whole));
+        assert.ok(
+          (typeof outgoing === "string" ? Buffer.from(outgoing, "latin1") : Buffer.concat([...outgoing])).equals(whole),
+        );
         assert.equal(body.text(start, end), whole.toString("utf8", start, end));
         assert.ok(body.whole().equals(whole));
         assert.ok(body.slice(start, end).equals(whole.subarray(start, end)));
