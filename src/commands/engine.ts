@@ -2,9 +2,10 @@
 // the parts together; it holds no logic of its own and must never outlive the process that started it over IPC.
 
 import type { EngineCommandOptions as ConfiguredOptions } from "../config/types.ts";
-import { startEngine } from "../engine/serve.ts";
+import { KvEventsError, startEngine } from "../engine/serve.ts";
 import type { EngineOptions, Fault, RunningEngine } from "../engine/serve.ts";
 import { readAdapters, readFaults, readKvEvents, readScript, readTokenizer } from "./engine-inputs.ts";
+import { UsageError } from "../errors/usage-error.ts";
 import { explainListenError } from "./listen-error.ts";
 import { readPreset } from "./preset.ts";
 
@@ -72,7 +73,11 @@ async function serve(options: EngineCommandOptions, shared: EngineOptions): Prom
     // Told to stop while it was still starting up.
     if (stop.signal.aborted) return 0;
     const { host, port } = options;
-    throw explainListenError(reasonOf(starts[failed]), { host, port: port === 0 ? 0 : port + failed });
+    const reason = reasonOf(starts[failed]);
+    if (reason instanceof KvEventsError) {
+      throw new UsageError(`--kv-events-config: ${reason.message}; give other addresses, or ports from 1024 on`);
+    }
+    throw explainListenError(reason, { host, port: port === 0 ? 0 : port + failed });
   }
   for (const engine of engines) {
     process.stdout.write(`lmstack engine listening on ${engine.url}\n`);

@@ -99,6 +99,7 @@ async function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
 export { parseFaultHeader } from "./api/faults.ts";
 export { findPreset, presetIds } from "./core/index.ts";
 export { parseKvEventsConfig } from "./kv-events/config.ts";
+export { KvEventsError } from "./kv-events/publisher.ts";
 export { loadModelTokenizer } from "./text/model-tokenizer.ts";
 export type { Preset } from "./core/index.ts";
 export type { LoraModule, ScriptLine } from "./options.ts";

@@ -22,6 +22,9 @@ interface Message {
   readonly payload: Buffer;
 }
 
+/** The sockets of KV events could not be opened. */
+export class KvEventsError extends Error {}
+
 export class KvEventPublisher {
   readonly #options: PublisherOptions;
   readonly #topic: Buffer;
@@ -60,7 +63,9 @@ export class KvEventPublisher {
     } catch (error) {
       pub.close();
       router?.close();
-      throw error;
+      const places = [config.endpoint, config.replay_endpoint].filter((place) => place !== null).join(" or ");
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new KvEventsError(`${places} can't be had: ${reason}`, { cause: error });
     }
     return new KvEventPublisher(options, pub, router);
   }
@@ -151,7 +156,7 @@ async function loadZmq(): Promise<typeof Zmq> {
     return await import("zeromq");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`KV events need the optional package zeromq; install it with npm install zeromq (${reason})`, {
+    throw new KvEventsError(`the optional package zeromq is missing; npm install zeromq adds it (${reason})`, {
       cause: error,
     });
   }
