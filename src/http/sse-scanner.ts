@@ -24,7 +24,8 @@ const eventError = Buffer.from("error");
 
 export class SseScanner {
   readonly #sink: FrameSink;
-  readonly #held = new ByteAccumulator();
+  /** null = nothing: the usual case, and one object less to look at for each of a thousand streams. */
+  #held: ByteAccumulator | null = null;
   #scanned = 0;
 
   constructor(sink: FrameSink) {
@@ -33,37 +34,36 @@ export class SseScanner {
 
   /** Bytes of a frame whose end has not come yet. */
   get heldBytes(): number {
-    return this.#held.length;
+    return this.#held === null ? 0 : this.#held.length;
   }
 
   /** Those bytes; valid until the next `feed`. */
   heldView(): Buffer {
-    return this.#held.view();
+    return this.#held === null ? Buffer.alloc(0) : this.#held.view();
   }
 
   /** @returns false when a frame is longer than any that we know */
   feed(buf: Buffer, start: number, end: number): boolean {
-    if (this.#held.length === 0) {
+    const held = this.#held;
+    if (held === null) {
       const rest = this.#scan(buf, start, start, end);
-      if (rest < end) {
-        this.#held.append(buf, rest, end);
-        this.#scanned = lineStart(this.#held.view(), 0);
-      }
-      return this.#held.length <= maxFrameBytes;
+      if (rest < end) this.#hold(buf, rest, end);
+      return end - rest <= maxFrameBytes;
     }
-    this.#held.append(buf, start, end);
-    const view = this.#held.view();
+    held.append(buf, start, end);
+    const view = held.view();
     const rest = this.#scan(view, 0, this.#scanned, view.length);
-    if (rest === view.length) {
-      this.#held.clear();
-      this.#scanned = 0;
-    } else if (rest > 0) {
-      const tail = Buffer.from(view.subarray(rest));
-      this.#held.clear();
-      this.#held.append(tail, 0, tail.length);
-      this.#scanned = lineStart(tail, 0);
-    } else this.#scanned = lineStart(view, this.#scanned);
-    return this.#held.length <= maxFrameBytes;
+    if (rest === view.length) this.#held = null;
+    else if (rest > 0) this.#hold(view, rest, view.length);
+    else this.#scanned = lineStart(view, this.#scanned);
+    return view.length - rest <= maxFrameBytes;
+  }
+
+  #hold(buf: Buffer, start: number, end: number): void {
+    const held = new ByteAccumulator();
+    held.append(buf, start, end);
+    this.#held = held;
+    this.#scanned = lineStart(held.view(), 0);
   }
 
   /** @returns offset behind the last complete frame */

@@ -110,6 +110,11 @@ export const metricCatalogue = {
     help: "Requests of this router on an endpoint: queued before their first token, running after it.",
     labels: { endpoint, phase: ["queued", "running"] },
   },
+  lmstack_queue_length: {
+    type: "gauge",
+    help: "Requests that wait in the router for an endpoint: 0 as long as it hands each one on at once.",
+    labels: { model },
+  },
   lmstack_endpoints: {
     type: "gauge",
     help: "Endpoints that serve a model, by state.",

@@ -133,7 +133,12 @@ export class RouterMetrics {
       const reused = registry.value("lmstack_engine_connections_reused_total");
       const ejections = registry.value("lmstack_endpoint_ejections_total");
       for (const family of [inFlight, endpoints, opened, reused, ejections]) family.clear();
-      for (const model of state.registry.models) for (const name of endpointStates) endpoints.child(model, name);
+      const queued = registry.value("lmstack_queue_length");
+      queued.clear();
+      for (const model of state.registry.models) {
+        queued.child(model).value = 0;
+        for (const name of endpointStates) endpoints.child(model, name);
+      }
       const present = new Set<string>();
       for (const endpoint of state.registry.list()) {
         present.add(endpoint.id);

@@ -1,6 +1,5 @@
 // One try on one endpoint: connection, ticket, time limits, and the first decision about the answer (hold it, stream it,
 // pass it). It ends in exactly one of: failed (nothing reached the client), completed, interrupted, abandoned.
-import type { Clock } from "../clock.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import { LoadTicket } from "../fleet/endpoint.ts";
@@ -23,13 +22,15 @@ export class Attempt implements EngineReceiver {
   readonly reason: ChoiceReason;
   readonly ticket: LoadTicket;
   readonly startedMs: number;
-  readonly #clock: Clock;
   readonly #owner: RelayOwner;
   readonly #row: RelayRow;
   readonly #connection: EngineConnection;
   readonly #expectStream: boolean;
   /** Last bytes from the engine, by the clock. */
   lastReadMs: number;
+  /** Counted at each read, looked at with the deadlines: a clock read for each frame would be dearer than the rest. */
+  #reads = 0;
+  #readsSeen = 0;
   #relay: Relay | null = null;
   #held: Buffer[] | null = null;
   #heldBytes = 0;
@@ -47,10 +48,8 @@ export class Attempt implements EngineReceiver {
     reason: ChoiceReason,
     fresh: boolean,
     expectStream: boolean,
-    clock: Clock,
     nowMs: number,
   ) {
-    this.#clock = clock;
     this.#owner = owner;
     this.#row = row;
     this.endpoint = endpoint;
@@ -122,7 +121,7 @@ export class Attempt implements EngineReceiver {
   }
 
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
-    this.lastReadMs = this.#clock.nowMs();
+    this.#reads++;
     this.#relay?.onRead(buf, start, end, whole, last);
   }
 
@@ -152,6 +151,10 @@ export class Attempt implements EngineReceiver {
   /** Looks at the time limits. */
   check(nowMs: number, timeouts: RouterConfig["timeouts"]): void {
     if (this.#over) return;
+    if (this.#reads !== this.#readsSeen) {
+      this.#readsSeen = this.#reads;
+      this.lastReadMs = nowMs;
+    }
     if (!this.#connection.connected) {
       if (nowMs - this.startedMs > timeouts.connectMs)
         this.#connection.failConnect(`no connection within ${timeouts.connectMs / 1000} s`);

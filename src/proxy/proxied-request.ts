@@ -213,20 +213,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   #send({ endpoint, reason }: Selection, fresh: boolean, nowMs: number): void {
     const { exchange } = this;
-    const ctx = this.#ctx;
     this.#attempts++;
     this.#last = { endpoint, reason };
     this.#isProbe = endpoint.breaker.picked(nowMs);
-    const attempt = new Attempt(
-      this,
-      this.#row,
-      endpoint,
-      reason,
-      fresh,
-      this.#facts?.stream === true,
-      ctx.clock,
-      nowMs,
-    );
+    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, nowMs);
     this.#attempt = attempt;
     attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#outgoing, exchange.head.method === "HEAD");
   }

@@ -5,6 +5,7 @@ import { findUsage } from "../api/usage.ts";
 import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
+import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
@@ -19,11 +20,16 @@ export class StreamRelay implements Relay, FrameSink {
   readonly #owner: RelayOwner;
   readonly #connection: EngineConnection;
   readonly #head: ResponseHead;
-  readonly #row: RelayRow;
+  // on the way of each frame: taken out of what holds them, since a thousand streams do not fit into the processor's cache
+  readonly #exchange: Exchange;
+  readonly #canChunk: boolean;
+  readonly #lastEvent: RelayRow["lastEvent"];
   readonly #endpointId: string;
   readonly #scanner = new SseScanner(this);
-  /** Payload ranges of the present read: start, end, start, end, ... */
-  readonly #ranges: number[] = [];
+  /** The payload of the present read: its first range, and further ones as start, end, start, end, ... */
+  #firstStart = 0;
+  #firstEnd = 0;
+  #ranges: number[] | null = null;
   #prefix: Buffer | null = null;
   #reading = false;
   #committed = false;
@@ -42,7 +48,9 @@ export class StreamRelay implements Relay, FrameSink {
     this.#owner = owner;
     this.#connection = connection;
     this.#head = head;
-    this.#row = row;
+    this.#exchange = owner.exchange;
+    this.#canChunk = owner.exchange.canChunk;
+    this.#lastEvent = row.lastEvent;
     this.#endpointId = endpointId;
     this.#askedForResponseId = row.api === "responses";
   }
@@ -50,7 +58,10 @@ export class StreamRelay implements Relay, FrameSink {
   onChunkData(buf: Buffer, start: number, end: number): void {
     if (this.#over) return;
     if (!this.#reading) this.#beginRead();
-    this.#ranges.push(start, end);
+    if (this.#firstEnd === 0) {
+      this.#firstStart = start;
+      this.#firstEnd = end;
+    } else (this.#ranges ??= []).push(start, end);
     if (!this.#scanner.feed(buf, start, end)) {
       this.#end(new LmstackError("engine_bad_response", "The engine's stream has a frame without end."), false);
     }
@@ -70,7 +81,7 @@ export class StreamRelay implements Relay, FrameSink {
       this.#sawLast = true;
       return;
     }
-    const { lastEvent } = this.#row;
+    const lastEvent = this.#lastEvent;
     if (lastEvent !== "message_stop" && lastEvent !== "response") return;
     const frame = buf.subarray(start, end);
     if (lastEvent === "message_stop") {
@@ -94,14 +105,14 @@ export class StreamRelay implements Relay, FrameSink {
       this.#drop();
       return;
     }
-    const { exchange } = this.#owner;
+    const exchange = this.#exchange;
     if (!this.#committed) {
       this.#committed = true;
       this.#owner.commit(this.#head, true, null);
     }
     const raw =
       whole &&
-      exchange.canChunk &&
+      this.#canChunk &&
       this.#prefix === null &&
       this.#scanner.heldBytes === 0 &&
       this.#cutAt < 0 &&
@@ -137,7 +148,7 @@ export class StreamRelay implements Relay, FrameSink {
   onMessageEnd(): void {
     if (this.#over) return;
     this.#over = true;
-    const { exchange } = this.#owner;
+    const exchange = this.#exchange;
     if (!this.#isWhole() || !this.#committed) {
       const error = new LmstackError(
         "stream_interrupted",
@@ -153,7 +164,7 @@ export class StreamRelay implements Relay, FrameSink {
 
   /** Token usage in complete frames; where several tell it the last one counts. */
   #readUsage(frames: Buffer): void {
-    if (this.#row.lastEvent !== "message_stop") {
+    if (this.#lastEvent !== "message_stop") {
       const usage = findUsage(frames);
       if (usage !== null) this.#owner.usage(usage);
       return;
@@ -171,7 +182,7 @@ export class StreamRelay implements Relay, FrameSink {
 
   /** Whether the stream may end here. What follows the last event, an empty line too many say, is nothing that is missing. */
   #isWhole(): boolean {
-    return this.#sawLast || (this.#row.lastEvent === null && this.#scanner.heldBytes === 0);
+    return this.#sawLast || (this.#lastEvent === null && this.#scanner.heldBytes === 0);
   }
 
   #beginRead(): void {
@@ -181,14 +192,17 @@ export class StreamRelay implements Relay, FrameSink {
   }
 
   #drop(): void {
-    this.#ranges.length = 0;
+    this.#firstEnd = 0;
+    this.#ranges = null;
     this.#prefix = null;
   }
 
   /** Complete frames of the present read, with what was held before it, in memory of their own. */
   #frames(buf: Buffer): Buffer {
     const parts: Buffer[] = this.#prefix === null ? [] : [this.#prefix];
-    for (let i = 0; i < this.#ranges.length; i += 2) parts.push(buf.subarray(this.#ranges[i], this.#ranges[i + 1]));
+    if (this.#firstEnd > 0) parts.push(buf.subarray(this.#firstStart, this.#firstEnd));
+    const ranges = this.#ranges ?? [];
+    for (let i = 0; i < ranges.length; i += 2) parts.push(buf.subarray(ranges[i], ranges[i + 1]));
     const all = Buffer.concat(parts);
     const stop = this.#cutAt >= 0 ? this.#cutAt : all.length - this.#scanner.heldBytes;
     return all.subarray(0, stop);
