@@ -88,7 +88,7 @@ export async function replayStory(): Promise<CaseResult[]> {
     const tokens = on.state().generatedTokens;
     const victim = begin(on, one(name));
     await until(() => on.state().generatedTokens > tokens + 5, "the request generates");
-    for (const call of calls) await run(`${name}__${call}`, on);
+    for (const next of calls) await run(`${name}__${next}`, on);
     results.push(await finish(one(name), victim, { ignoreCounts }));
   };
   try {
