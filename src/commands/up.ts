@@ -90,11 +90,14 @@ function startEngines(
       log.info(`all ${up.engines} engines are up: ${url} answers`);
     } else systemClock.setTimer(announceMs, announce);
   };
+  // until the last one is listed a model is not unknown, it only has to be waited for
+  registry.expecting = up.engines > 0;
   const publish = (): void => {
     const endpoints = engines.flatMap((engine) =>
       engine.url === null ? [] : [{ url: engine.url, models: up.models, label: null, modelType: null }],
     );
     router.apply({ ...config.dynamic, endpoints }, "up");
+    registry.expecting = engines.some(({ url }) => url === null);
   };
   const listening = (engine: EngineProcess): void => {
     if (engine.restarts === 0) {

@@ -21,6 +21,8 @@ export class Registry {
   #byModel = new Map<string, Endpoint[]>();
   #aliases: ReadonlyMap<string, string> = new Map();
   #synced = false;
+  /** More endpoints are on their way than are listed: nobody can say yet that a model does not exist. */
+  expecting = false;
   /** Called when endpoints or their models changed. */
   onChange: () => void = () => undefined;
 
@@ -106,7 +108,8 @@ export class Registry {
    */
   get learning(): boolean {
     for (const endpoint of this.#endpoints.values()) {
-      if (endpoint.configuredModels === null && !endpoint.asked) return true;
+      if (endpoint.configuredModels === null && !endpoint.asked) if (this.expecting) return true;
+      return true;
     }
     return this.#byModel.size === 0 && this.#endpoints.size > 0;
   }

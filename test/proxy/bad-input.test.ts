@@ -285,3 +285,16 @@ test("a head, and a body, that do not come are ended with 408", async (t) => {
   }
   assert.equal(engine.requests.length, 0);
 });
+
+// The first second of `lmstack up` said 404 for its own model.
+test("while endpoints are on their way a model is not unknown, it has to be waited for", async (t) => {
+  const engine = await startRawEngine(t);
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  const ask = (): Promise<ClientResponse> => post(router.port, "/v1/completions", '{"model":"later","prompt":""}');
+  router.context.registry.expecting = true;
+  const response = await ask();
+  check(response, { status: 503, code: "no_endpoint", message: /try again shortly/ });
+  assert.equal(response.header("x-should-retry"), "true");
+  router.context.registry.expecting = false;
+  check(await ask(), { status: 404, code: "model_not_found", message: /later/ });
+});
