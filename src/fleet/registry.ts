@@ -107,9 +107,9 @@ export class Registry {
    * it was listed, or none has told anything.
    */
   get learning(): boolean {
+    if (this.expecting) return true;
     for (const endpoint of this.#endpoints.values()) {
-      if (endpoint.configuredModels === null && !endpoint.asked) if (this.expecting) return true;
-      return true;
+      if (endpoint.configuredModels === null && !endpoint.asked) return true;
     }
     return this.#byModel.size === 0 && this.#endpoints.size > 0;
   }
