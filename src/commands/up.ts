@@ -97,7 +97,7 @@ function startEngines(
       engine.url === null ? [] : [{ url: engine.url, models: up.models, label: null, modelType: null }],
     );
     router.apply({ ...config.dynamic, endpoints }, "up");
-    registry.expecting = engines.some(({ url }) => url === null);
+    registry.expecting = engines.some((engine) => engine.url === null);
   };
   const listening = (engine: EngineProcess): void => {
     if (engine.restarts === 0) {
