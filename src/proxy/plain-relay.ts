@@ -30,11 +30,6 @@ export class PlainRelay implements Relay {
   /** Only its framing says where such an answer ends. */
   readonly whole = false;
 
-  /** Whether any byte of the body has come. */
-  get begun(): boolean {
-    return this.#committed;
-  }
-
   onChunkData(buf: Buffer, start: number, end: number): void {
     this.#commit();
     const bytes = buf.subarray(start, end);
