@@ -21,6 +21,7 @@ export const dynamicKeys = {
   static_aliases: "static-aliases",
   static_model_labels: "static-model-labels",
   static_model_types: "static-model-types",
+  static_kv_events: "static-kv-events",
   static_backend_health_checks: "static-backend-health-checks",
   static_backend_health_check_interval: "static-backend-health-check-interval",
   static_backend_health_check_timeout_seconds: "static-backend-health-check-timeout-seconds",
@@ -35,7 +36,7 @@ export const dynamicKeys = {
 export type DynamicKey = keyof typeof dynamicKeys;
 
 /** Keys below a model in the YAML form. */
-export const modelKeys = ["static_backends", "static_model_type", "static_model_label"] as const;
+export const modelKeys = ["static_backends", "static_model_type", "static_model_label", "static_kv_events"] as const;
 
 /** Everything that is wrong with a dynamic file; the message is the first problem in one line. */
 export class DynamicFileError extends Error {
@@ -190,8 +191,10 @@ class Reader {
         "list engines in static_backends, or per model in static_models",
       );
     }
-    const column = (key: "static_models" | "static_model_types" | "static_model_labels"): readonly string[] => {
+    type Column = "static_models" | "static_model_types" | "static_model_labels" | "static_kv_events";
+    const column = (key: Column): readonly string[] => {
       const values = this.#value(data, key) as readonly string[];
+      if (key === "static_kv_events" && values.length === 1) return urls.map(() => values[0] ?? "");
       if (values.length > 0 && values.length !== urls.length) {
         this.reject(
           [key],
@@ -205,21 +208,29 @@ class Reader {
     const models = column("static_models");
     const types = column("static_model_types");
     const labels = column("static_model_labels");
+    const events = column("static_kv_events");
     const at = (key: string, index: number): KeyPath => (Array.isArray(data[key]) ? [key, index] : [key]);
     return urls.map((url, i) => ({
-      entry: { url, model: models[i] ?? null, type: types[i] ?? null, label: labels[i] ?? null },
+      entry: {
+        url,
+        model: models[i] ?? null,
+        type: types[i] ?? null,
+        label: labels[i] ?? null,
+        kvEvents: events[i] ?? null,
+      },
       paths: {
         url: at("static_backends", i),
         model: at("static_models", i),
         type: at("static_model_types", i),
         label: at("static_model_labels", i),
+        kvEvents: at("static_kv_events", i),
       },
     }));
   }
 
   /** `static_models: {model: {static_backends: [...], static_model_type: ...}}`; the lists beside it have no place. */
   #modelMap(data: Readonly<Record<string, unknown>>, models: Readonly<Record<string, unknown>>): LocatedEntry[] {
-    for (const key of ["static_backends", "static_model_types", "static_model_labels"] as const) {
+    for (const key of ["static_backends", "static_model_types", "static_model_labels", "static_kv_events"] as const) {
       if (data[key] !== undefined)
         this.reject([key], null, "given beside a map of models", `move it below each model of static_models`);
     }
@@ -243,14 +254,17 @@ class Reader {
       const urls = this.#urls(details["static_backends"], [...path, "static_backends"]);
       const type = this.#text(details["static_model_type"], [...path, "static_model_type"]);
       const label = this.#text(details["static_model_label"], [...path, "static_model_label"]);
+      const events = details["static_kv_events"];
+      const kvEvents = this.#text(typeof events === "number" ? String(events) : events, [...path, "static_kv_events"]);
       for (const [i, url] of urls.entries()) {
         entries.push({
-          entry: { url, model, type, label },
+          entry: { url, model, type, label, kvEvents },
           paths: {
             url: [...path, "static_backends", i],
             model: path,
             type: [...path, "static_model_type"],
             label: [...path, "static_model_label"],
+            kvEvents: [...path, "static_kv_events"],
           },
         });
       }

@@ -243,22 +243,24 @@ class Builder {
   #endpoints() {
     const { values } = this.#resolved;
     const urls = values["static-backends"];
-    const columns = ["static-models", "static-model-types", "static-model-labels"] as const;
+    const columns = ["static-models", "static-model-types", "static-model-labels", "static-kv-events"] as const;
     for (const name of columns) {
       const given = values[name].length;
-      if (given === 0 || given === urls.length) continue;
+      if (given === 0 || given === urls.length || (given === 1 && name === "static-kv-events")) continue;
       const reason = `${count(given, "entry", "entries")} for ${count(urls.length, "backend")}`;
       this.#reject(name, values[name].join(","), reason, "give one per URL of --static-backends, in the same order");
     }
-    const [models, types, labels] = columns.map((name) => values[name]);
+    const [models, types, labels, events = []] = columns.map((name) => values[name]);
     const entries = urls.map((url, i): StaticEntry => {
-      return { url, model: models?.[i] ?? null, type: types?.[i] ?? null, label: labels?.[i] ?? null };
+      const kvEvents = (events.length === 1 ? events[0] : events[i]) ?? null;
+      return { url, model: models?.[i] ?? null, type: types?.[i] ?? null, label: labels?.[i] ?? null, kvEvents };
     });
     const options = {
       url: "static-backends",
       model: "static-models",
       type: "static-model-types",
       label: "static-model-labels",
+      kvEvents: "static-kv-events",
     } as const;
     return joinEndpoints(entries, (_, field, value, reason, fix) => this.#reject(options[field], value, reason, fix));
   }

@@ -1,6 +1,7 @@
 // From the lists of URLs, models, types and labels to endpoints; the same for flags and for the dynamic file. Pure. It
 // must never let one URL become two endpoints: load, health and breaker are counted per URL.
 
+import { kvEventsExpected, parseKvEvents } from "./kv-events.ts";
 import { modelTypes, type EndpointSpec, type ModelType } from "./types.ts";
 
 /** One line of the lists; `key` names it in messages. */
@@ -9,6 +10,8 @@ export interface StaticEntry {
   readonly model: string | null;
   readonly type: string | null;
   readonly label: string | null;
+  /** As `parseKvEvents` reads it; null = nothing is said. */
+  readonly kvEvents: string | null;
 }
 
 export type ReportEntry = (index: number, field: keyof StaticEntry, value: string, reason: string, fix: string) => void;
@@ -54,10 +57,16 @@ export function joinEndpoints(entries: readonly StaticEntry[], report: ReportEnt
       report(index, "type", type, "unknown", `give one of ${modelTypes.join(", ")}`);
       continue;
     }
+    const kvEvents = entry.kvEvents === null ? undefined : parseKvEvents(entry.kvEvents);
+    if (kvEvents === null) {
+      report(index, "kvEvents", entry.kvEvents ?? "", "not understood", `give ${kvEventsExpected}`);
+      continue;
+    }
     const models = entry.model === null ? null : [entry.model];
     const before = endpoints.get(verdict.url);
     if (before === undefined) {
-      endpoints.set(verdict.url, { url: verdict.url, models, label: entry.label, modelType: type });
+      const spec = { url: verdict.url, models, label: entry.label, modelType: type };
+      endpoints.set(verdict.url, kvEvents === undefined ? spec : { ...spec, kvEvents });
     } else if (before.models === null || entry.model === null || before.models.includes(entry.model)) {
       report(index, "url", entry.url, "the same engine is listed twice", "remove one of them");
     } else if (before.label !== entry.label) {

@@ -11,7 +11,23 @@ export interface EndpointSpec {
   readonly label: string | null;
   /** What kind of request an inference health check sends (`--static-model-types`). */
   readonly modelType: ModelType | null;
+  /** Where its KV events are had; absent = the engine is asked. */
+  readonly kvEvents?: KvEvents;
 }
+
+/** Ports on the engine's host. Rank r of a data-parallel engine is found at each port + r. */
+export interface KvEventPorts {
+  readonly port: number;
+  /** `null` = lost messages can't be had again. */
+  readonly replayPort: number | null;
+  /** Data-parallel ranks, each with ports of its own. */
+  readonly ranks: number;
+  /** Beginning of the topics that are wanted; "" = all. */
+  readonly topic: string;
+}
+
+/** `ask`: the engine's `/kv_event_sources` says it. `off`: it publishes none, or none that should be read. */
+export type KvEvents = "ask" | "off" | KvEventPorts;
 
 export const modelTypes = [
   "chat",
