@@ -45,6 +45,15 @@ export interface EngineReceiver extends ResponseSink {
   onConnected(): void;
 }
 
+/** Takes reads that it recognises, past the parser: the short way of events, which nearly all reads are. */
+export interface ReadTaker {
+  /**
+   * @param buf bytes [0, length) were read, and begin between two chunks
+   * @returns false = not recognised and not used: they are parsed as usual
+   */
+  takeRead(buf: Buffer, length: number): boolean;
+}
+
 /** Bytes asked of the system in one read. */
 const readBytes = 64 * 1024;
 /**
@@ -63,6 +72,7 @@ export class EngineConnection implements ResponseSink {
   readonly #onClosed: (connection: EngineConnection) => void;
   readonly #onIdle: (connection: EngineConnection) => void;
   #receiver: EngineReceiver | null = null;
+  #taker: ReadTaker | null = null;
   #buffer: Buffer = sharedBuffer;
   /** The next read needs a buffer that nobody uses. */
   #needsBuffer = false;
@@ -74,6 +84,8 @@ export class EngineConnection implements ResponseSink {
   #paused = false;
   /** When it became idle, by the clock. */
   idleSinceMs = 0;
+  /** Reads so far: for those who want to know whether the engine is alive without asking the clock at each. */
+  reads = 0;
 
   constructor(
     address: EngineAddress,
@@ -158,6 +170,14 @@ export class EngineConnection implements ResponseSink {
     return this.#buffer === sharedBuffer;
   }
 
+  /**
+   * What is read from now on is offered to `taker` first, until it does not recognise something. To be called from within
+   * `onRead`, after whole chunks.
+   */
+  offerReads(taker: ReadTaker): void {
+    this.#taker = taker;
+  }
+
   /** Ends the connection at once: the engine sees the client leave. Nothing is reported to the receiver any more. */
   destroy(): void {
     this.#receiver = null;
@@ -186,6 +206,7 @@ export class EngineConnection implements ResponseSink {
   onMessageEnd(): void {
     const receiver = this.#receiver;
     this.#receiver = null;
+    this.#taker = null;
     this.#served++;
     // An answer before the whole request was taken leaves the rest of the request on the wire: not reusable.
     const reusable = this.#keepAlive && !this.#closed && this.#socket.writableLength === 0;
@@ -247,6 +268,12 @@ export class EngineConnection implements ResponseSink {
   };
 
   #onData(buf: Buffer, length: number): void {
+    this.reads++;
+    const taker = this.#taker;
+    if (taker !== null) {
+      if (taker.takeRead(buf, length)) return;
+      this.#taker = null;
+    }
     if (this.#closed) return;
     if (this.#receiver === null) {
       // an idle connection has nothing to say: an answer nobody asked for would be taken for the next one
@@ -284,6 +311,7 @@ export class EngineConnection implements ResponseSink {
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#taker = null;
     this.#socket.destroy();
     this.#onClosed(this);
   }

@@ -19,7 +19,8 @@ export interface ExchangeHost {
   readonly encrypted: boolean;
   readonly draining: boolean;
   readBody(exchange: Exchange, maxBytes: number): void;
-  writeBytes(bytes: Buffer | string): void;
+  /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
+  writeBytes(bytes: Buffer | string): boolean;
   /** Whether bytes are still queued in our process. */
   readonly queuedBytes: number;
   readonly needsDrain: boolean;
@@ -164,11 +165,15 @@ export class Exchange {
     this.#host.uncork();
   }
 
-  /** The same for latin1 text; short ones leave cheaper so, and refer to nothing. */
-  writeText(text: string): void {
+  /**
+   * The same for latin1 text; short ones leave cheaper so, and refer to nothing.
+   * @returns true = `needsDrain` need not be asked
+   */
+  writeText(text: string): boolean {
     const head = this.#pendingHead;
+    if (head === null) return this.#host.writeBytes(text);
     this.#pendingHead = null;
-    this.#host.writeBytes(head === null ? text : head + text);
+    return this.#host.writeBytes(head + text);
   }
 
   /** Sends the head without waiting for the body. */

@@ -163,10 +163,9 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     if (exchange.head.expectContinue && exchange.head.contentLength !== 0) this.#socket.write(continueLine, "latin1");
   }
 
-  writeBytes(bytes: Buffer | string): void {
-    if (this.#closed) return;
-    if (typeof bytes === "string") this.#socket.write(bytes, "latin1");
-    else this.#socket.write(bytes);
+  writeBytes(bytes: Buffer | string): boolean {
+    if (this.#closed) return true;
+    return typeof bytes === "string" ? this.#socket.write(bytes, "latin1") : this.#socket.write(bytes);
   }
 
   cork(): void {

@@ -28,8 +28,7 @@ export class Attempt implements EngineReceiver {
   readonly #expectStream: boolean;
   /** Last bytes from the engine, by the clock. */
   lastReadMs: number;
-  /** Counted at each read, looked at with the deadlines: a clock read for each frame would be dearer than the rest. */
-  #reads = 0;
+  /** The connection counts, the deadlines look: a clock read for each frame would be dearer than the rest. */
   #readsSeen = 0;
   #relay: Relay | null = null;
   #held: Buffer[] | null = null;
@@ -121,7 +120,6 @@ export class Attempt implements EngineReceiver {
   }
 
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
-    this.#reads++;
     this.#relay?.onRead(buf, start, end, whole, last);
   }
 
@@ -151,8 +149,8 @@ export class Attempt implements EngineReceiver {
   /** Looks at the time limits. */
   check(nowMs: number, timeouts: RouterConfig["timeouts"]): void {
     if (this.#over) return;
-    if (this.#reads !== this.#readsSeen) {
-      this.#readsSeen = this.#reads;
+    if (this.#connection.reads !== this.#readsSeen) {
+      this.#readsSeen = this.#connection.reads;
       this.lastReadMs = nowMs;
     }
     if (!this.#connection.connected) {

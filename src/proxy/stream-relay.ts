@@ -4,19 +4,21 @@
 import { findUsage } from "../api/usage.ts";
 import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
-import type { EngineConnection } from "../http/engine-connection.ts";
+import type { EngineConnection, ReadTaker } from "../http/engine-connection.ts";
+import { areEventChunks } from "../http/event-chunk.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
 import { asChunk, lastChunk, maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
-const usageKey = Buffer.from('"usage"');
+const usageText = '"usage"';
+const usageKey = Buffer.from(usageText);
 const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
 /** At the start of the event: a text that a model makes may speak of `message_stop`, too. */
 const messageEnd = /^(?:event: ?message_stop\r?\n|data: ?\{"type": ?"message_stop")/;
 
-export class StreamRelay implements Relay, FrameSink {
+export class StreamRelay implements Relay, FrameSink, ReadTaker {
   readonly #owner: RelayOwner;
   readonly #connection: EngineConnection;
   readonly #head: ResponseHead;
@@ -43,6 +45,8 @@ export class StreamRelay implements Relay, FrameSink {
   #cutAt = -1;
   #firstError: Buffer | null = null;
   #askedForResponseId: boolean;
+  /** Events of these APIs need a look only where they are errors, usage or the end. */
+  readonly #mayTake: boolean;
 
   constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow, endpointId: string) {
     this.#owner = owner;
@@ -53,6 +57,7 @@ export class StreamRelay implements Relay, FrameSink {
     this.#lastEvent = row.lastEvent;
     this.#endpointId = endpointId;
     this.#askedForResponseId = row.api === "responses";
+    this.#mayTake = row.lastEvent === "[DONE]" || row.lastEvent === null;
   }
 
   onChunkData(buf: Buffer, start: number, end: number): void {
@@ -122,9 +127,9 @@ export class StreamRelay implements Relay, FrameSink {
       // chunk framing can stand inside an event: only where there is usage is it looked at without
       if (end - start <= maxTextBytes) {
         const text = buf.toString("latin1", start, end);
-        if (text.includes('"usage"')) this.#readUsage(this.#frames(buf));
-        exchange.writeText(text);
-        if (exchange.needsDrain) this.#connection.pause();
+        if (text.includes(usageText)) this.#readUsage(this.#frames(buf));
+        else if (this.#mayTake) this.#connection.offerReads(this);
+        if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
       } else {
         if (buf.subarray(start, end).indexOf(usageKey) >= 0) this.#readUsage(this.#frames(buf));
         passOn(exchange, this.#connection, buf, start, end);
@@ -143,6 +148,19 @@ export class StreamRelay implements Relay, FrameSink {
     this.#drop();
     if (cut)
       this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
+  }
+
+  /**
+   * The short way of a read in mid-stream: whole chunks of one event each that mean nothing to a router. It does what `onRead`
+   * would do, and touches no state but the exchange's.
+   */
+  takeRead(buf: Buffer, length: number): boolean {
+    if (length > maxTextBytes || !areEventChunks(buf, length)) return false;
+    const text = buf.toString("latin1", 0, length);
+    if (text.includes(usageText)) return false;
+    const exchange = this.#exchange;
+    if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
+    return true;
   }
 
   onMessageEnd(): void {
