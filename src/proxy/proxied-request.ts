@@ -13,7 +13,6 @@ import type { OutgoingBody } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome } from "../observe/catalogue.ts";
-import type { ModelMetrics } from "../observe/router-metrics.ts";
 import { answerHead } from "./answer-head.ts";
 import { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
@@ -24,6 +23,7 @@ import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
+import { RequestRecord, type Verdict } from "./request-record.ts";
 import { selectEndpoint, type Selection } from "./select.ts";
 
 const pingChunk = asChunk(Buffer.from(": ping\n\n"));
@@ -35,29 +35,23 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   readonly #ctx: RouterContext;
   readonly #plan: RequestPlan;
   readonly #row: RelayRow;
-  readonly #requestId: string;
+  readonly #record: RequestRecord;
   readonly #body: Body;
   #intake: Intake | null = null;
   #reserved = 0;
   #facts: RequestFacts | null = null;
   #model: string | null = null;
-  #metrics: ModelMetrics | null = null;
   /** What ends the head towards an engine. */
   #headEnd = "";
   #outgoing: OutgoingBody = "";
   #session: string | null = null;
   #attempt: Attempt | null = null;
-  #attempts = 0;
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
-  #last: { endpoint: Endpoint; reason: string } | null = null;
   readonly #tried: Endpoint[] = [];
   /** The head of an event stream has left, though no event has. */
   #heartbeatSent = false;
   #lastSentMs = 0;
-  #firstTokenMs: number | null = null;
-  #usage: Usage | null = null;
-  #status = 0;
   #answerStatus = 0;
   #ended = false;
 
@@ -67,7 +61,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#plan = plan;
     this.#row = plan.row;
     this.#body = new Body(ctx.buffers, exchange.head.contentLength);
-    this.#requestId = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
+    const id = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
+    this.#record = new RequestRecord(ctx, plan.row, id, exchange.receivedAtMs);
   }
 
   start(): void {
@@ -128,15 +123,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   #route(facts: RequestFacts): void {
     const { exchange } = this;
-    const ctx = this.#ctx;
     const alias = this.#resolveModel(facts);
-    this.#metrics = ctx.metrics.model(this.#model);
-    this.#metrics.inFlight.value++;
+    this.#record.routed(this.#model);
     this.#session = this.#plan.session ?? facts.sessionField;
     this.#outgoing = this.#intake?.outgoing(alias) ?? "";
     const bytes = lengthOf(this.#outgoing);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
-    this.#headEnd = forwardEnd(this.#requestId, hasBody ? bytes : -1);
+    this.#headEnd = forwardEnd(this.#record.requestId, hasBody ? bytes : -1);
     this.#next(null);
   }
 
@@ -174,11 +167,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
         this.#giveUp(failure);
         return;
       }
-      ctx.metrics.retry(failure.retryReason).value++;
+      this.#record.retried(failure.retryReason);
     }
     this.#send(selection, false, now);
-    ctx.metrics.choice(ctx.routing.name, selection.reason).value++;
-    this.#logRouting(selection.endpoint, now);
+    this.#record.chose(selection, this.#session, now);
   }
 
   #select(nowMs: number): Selection | null {
@@ -211,10 +203,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     return possible.length === 1 ? possible[0] : undefined;
   }
 
-  #send({ endpoint, reason }: Selection, fresh: boolean, nowMs: number): void {
+  #send(selection: Selection, fresh: boolean, nowMs: number): void {
     const { exchange } = this;
-    this.#attempts++;
-    this.#last = { endpoint, reason };
+    const { endpoint, reason } = selection;
+    this.#record.beganAttempt(selection);
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, nowMs);
     this.#attempt = attempt;
@@ -228,8 +220,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const ctx = this.#ctx;
     const attempt = this.#attempt;
     const now = ctx.clock.nowMs();
-    this.#firstTokenMs = now - exchange.receivedAtMs;
-    this.#metrics?.firstToken.observe(this.#firstTokenMs / 1000);
+    this.#record.firstToken(now);
     this.#answerStatus = head.status;
     if (attempt !== null) {
       attempt.committed = true;
@@ -240,21 +231,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#releaseBody();
     exchange.onDrain = this.#onDrain;
     if (!this.#heartbeatSent) {
-      exchange.begin(answerHead(head, this.#requestId, stream), length);
+      exchange.begin(answerHead(head, this.#record.requestId, stream), length);
     }
   }
 
   usage(usage: Usage): void {
-    // Anthropic's streams tell prompt and answer apart in two events
-    const before = this.#usage;
-    this.#usage =
-      before === null
-        ? usage
-        : {
-            promptTokens: usage.promptTokens || before.promptTokens,
-            completionTokens: usage.completionTokens || before.completionTokens,
-            cachedTokens: usage.cachedTokens || before.cachedTokens,
-          };
+    this.#record.tokens(usage);
   }
 
   responseId(id: string): void {
@@ -275,11 +257,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const stream = this.#isStream;
     if (!stream) exchange.cut();
     else {
-      if (!told) this.#writeFrame(errorFrame(error, this.#row.errors, this.#requestId));
+      if (!told) this.#writeFrame(errorFrame(error, this.#row.errors, this.#record.requestId));
       if (exchange.canChunk) exchange.write(lastChunk);
       exchange.end();
     }
-    this.#countError(error);
+    this.#record.error(error);
     this.#end(error.definition.outcome, this.#answerStatus, error.message);
   }
 
@@ -296,8 +278,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (failure.busyMs > 0) endpoint.busyUntilMs = now + failure.busyMs;
     if (counts) ctx.health.hurry(endpoint);
     if (failure.stale) {
-      ctx.metrics.retry(failure.retryReason).value++;
-      this.#attempts--;
+      this.#record.retried(failure.retryReason);
+      this.#record.attempts--;
       this.#send({ endpoint, reason }, true, now);
       return;
     }
@@ -313,7 +295,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       this.#gave500 = endpoint;
       this.#gave500AsProbe = this.#isProbe;
     }
-    if (this.#attempts > ctx.config.retries || repeated) {
+    if (this.#record.attempts > ctx.config.retries || repeated) {
       this.#giveUp(failure);
       return;
     }
@@ -342,11 +324,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   }
 
   #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
-    const { status, head, body, outcome } = lastWord(answer, failure, this.#requestId, this.#ctx.random());
+    const { status, head, body, outcome } = lastWord(answer, failure, this.#record.requestId, this.#ctx.random());
     this.exchange.begin(head, body.length);
     this.exchange.write(body);
     this.exchange.end();
-    this.#countError(failure.error);
+    this.#record.error(failure.error);
     this.#end(outcome, status, failure.error.message);
   }
 
@@ -359,7 +341,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#writeFrame(frame);
     if (this.exchange.canChunk) this.exchange.write(lastChunk);
     this.exchange.end();
-    this.#countError(failure.error);
+    this.#record.error(failure.error);
     this.#end(isClientsFault(failure) ? "client_error" : failure.error.definition.outcome, 200, failure.error.message);
   }
 
@@ -377,17 +359,22 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #fail(error: LmstackError): void {
     if (this.#ended) return;
     const { exchange } = this;
-    this.#countError(error);
+    this.#record.error(error);
     this.#attempt?.abandon();
     this.#endAttempt("client_gone", "inconclusive");
     if (this.#heartbeatSent || exchange.started) {
       if (this.#isStream || this.#heartbeatSent) {
-        this.#writeFrame(errorFrame(error, this.#row.errors, this.#requestId));
+        this.#writeFrame(errorFrame(error, this.#row.errors, this.#record.requestId));
         if (exchange.canChunk) exchange.write(lastChunk);
         exchange.end();
       } else exchange.cut();
     } else {
-      const { status, headers, body } = errorAnswer(error, this.#row.errors, this.#requestId, this.#ctx.random());
+      const { status, headers, body } = errorAnswer(
+        error,
+        this.#row.errors,
+        this.#record.requestId,
+        this.#ctx.random(),
+      );
       exchange.answer(status, headers, body);
     }
     this.#end(error.definition.outcome, error.definition.status, error.message);
@@ -430,13 +417,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       this.#heartbeatSent = true;
       const { head } = attempt;
       if (head === null) return;
-      exchange.begin(answerHead(head, this.#requestId, true), null);
+      exchange.begin(answerHead(head, this.#record.requestId, true), null);
     }
     exchange.write(exchange.canChunk ? pingChunk : pingPlain);
     this.#lastSentMs = nowMs;
   }
 
-  // --- book-keeping
+  // --- what endings share
 
   get #isStream(): boolean {
     return this.#heartbeatSent || this.#attemptWasStream;
@@ -449,21 +436,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.exchange.write(this.exchange.canChunk ? asChunk(bytes) : bytes);
   }
 
-  #endAttempt(outcome: AttemptOutcome, verdict: "success" | "failure" | "inconclusive"): void {
+  #endAttempt(outcome: AttemptOutcome, verdict: Verdict): void {
     const attempt = this.#attempt;
     if (attempt === null) return;
     this.#attempt = null;
     this.#attemptWasStream = attempt.streaming;
-    const now = this.#ctx.clock.nowMs();
-    attempt.ticket.release();
-    if (verdict === "success") attempt.endpoint.breaker.success(now, this.#isProbe);
-    else if (verdict === "failure") attempt.endpoint.breaker.failure(now, this.#isProbe);
-    else if (this.#isProbe) attempt.endpoint.breaker.inconclusive();
-    this.#ctx.metrics.attempt(attempt.endpoint.id, outcome).value++;
-  }
-
-  #countError(error: LmstackError): void {
-    this.#ctx.metrics.error(error.definition.label).value++;
+    this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict);
   }
 
   #releaseBody(): void {
@@ -478,49 +456,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #end(outcome: Outcome, status: number, error: string | null): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#status = status;
-    if (this.#gave500 !== null) {
-      this.#gave500.breaker.failure(this.#ctx.clock.nowMs(), this.#gave500AsProbe);
-      this.#ctx.health.hurry(this.#gave500);
-    }
-    const ctx = this.#ctx;
-    ctx.active.delete(this);
+    if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
+    this.#ctx.active.delete(this);
     this.#releaseBody();
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
-    const durationMs = ctx.clock.nowMs() - this.exchange.receivedAtMs;
-    const known = this.#metrics;
-    const metrics = known ?? ctx.metrics.model(null);
-    if (known !== null) known.inFlight.value--;
-    metrics.ended(this.#row.api, outcome);
-    metrics.duration.observe(durationMs / 1000);
-    if (outcome === "ok") metrics.tokens(this.#usage);
-    if (outcome !== "ok" || ctx.log.wantsGood) this.#logEnd(outcome, durationMs, error);
-  }
-
-  #logEnd(outcome: Outcome, durationMs: number, error: string | null): void {
-    this.#ctx.log.request({
-      requestId: this.#requestId,
-      model: this.#model ?? "unknown",
-      api: this.#row.api,
-      outcome,
-      status: this.#status,
-      endpoint: this.#last?.endpoint.id ?? null,
-      reason: this.#last?.reason ?? null,
-      attempts: this.#attempts,
-      durationMs,
-      firstTokenMs: this.#firstTokenMs,
-      promptTokens: this.#usage?.promptTokens ?? null,
-      generatedTokens: this.#usage?.completionTokens ?? null,
-      cachedTokens: this.#usage?.cachedTokens ?? null,
-      error,
-    });
-  }
-
-  #logRouting(endpoint: Endpoint, nowMs: number): void {
-    const { clock, log } = this.#ctx;
-    if (!log.wantsRouting) return;
-    log.routed(this.#requestId, this.#session, endpoint.url, clock.wallMs(), nowMs - this.exchange.receivedAtMs);
+    this.#record.ended(outcome, status, error);
   }
 }
 

@@ -1,0 +1,132 @@
+// The books of one request: what is counted and written down about it and its attempts, each exactly once. The request path
+// says what happened; here it becomes metrics, the breaker's verdicts and the log line.
+import type { RelayRow } from "../api/table.ts";
+import type { Usage } from "../api/usage.ts";
+import type { LmstackError, Outcome } from "../errors/catalogue.ts";
+import type { Endpoint } from "../fleet/endpoint.ts";
+import type { AttemptOutcome, RetryReason } from "../observe/catalogue.ts";
+import type { ModelMetrics } from "../observe/router-metrics.ts";
+import type { Attempt } from "./attempt.ts";
+import type { RouterContext } from "./context.ts";
+import type { Selection } from "./select.ts";
+
+/** What the end of an attempt says about its endpoint. */
+export type Verdict = "success" | "failure" | "inconclusive";
+
+export class RequestRecord {
+  readonly requestId: string;
+  /** Tries on an endpoint. */
+  attempts = 0;
+  readonly #ctx: RouterContext;
+  readonly #row: RelayRow;
+  readonly #receivedAtMs: number;
+  #model: string | null = null;
+  #metrics: ModelMetrics | null = null;
+  #last: Selection | null = null;
+  #firstTokenMs: number | null = null;
+  #usage: Usage | null = null;
+
+  constructor(ctx: RouterContext, row: RelayRow, requestId: string, receivedAtMs: number) {
+    this.#ctx = ctx;
+    this.#row = row;
+    this.requestId = requestId;
+    this.#receivedAtMs = receivedAtMs;
+  }
+
+  /** The model is known: from here on the request is in flight. */
+  routed(model: string | null): void {
+    this.#model = model;
+    this.#metrics = this.#ctx.metrics.model(model);
+    this.#metrics.inFlight.value++;
+  }
+
+  /** The policy has chosen an endpoint, and the request is on its way to it. */
+  chose({ endpoint, reason }: Selection, session: string | null, nowMs: number): void {
+    const { metrics, routing, log, clock } = this.#ctx;
+    metrics.choice(routing.name, reason).value++;
+    if (!log.wantsRouting) return;
+    log.routed(this.requestId, session, endpoint.url, clock.wallMs(), nowMs - this.#receivedAtMs);
+  }
+
+  retried(reason: RetryReason): void {
+    this.#ctx.metrics.retry(reason).value++;
+  }
+
+  beganAttempt(selection: Selection): void {
+    this.attempts++;
+    this.#last = selection;
+  }
+
+  firstToken(nowMs: number): void {
+    this.#firstTokenMs = nowMs - this.#receivedAtMs;
+    this.#metrics?.firstToken.observe(this.#firstTokenMs / 1000);
+  }
+
+  /** Tokens told by the engine; where it tells several times the last word counts. */
+  tokens(usage: Usage): void {
+    // Anthropic's streams tell prompt and answer apart in two events
+    const before = this.#usage;
+    this.#usage =
+      before === null
+        ? usage
+        : {
+            promptTokens: usage.promptTokens || before.promptTokens,
+            completionTokens: usage.completionTokens || before.completionTokens,
+            cachedTokens: usage.cachedTokens || before.cachedTokens,
+          };
+  }
+
+  /** @param isProbe the attempt decides about an endpoint that was taken out */
+  endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict): void {
+    const now = this.#ctx.clock.nowMs();
+    const { endpoint } = attempt;
+    attempt.ticket.release();
+    if (verdict === "success") endpoint.breaker.success(now, isProbe);
+    else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
+    else if (isProbe) endpoint.breaker.inconclusive();
+    this.#ctx.metrics.attempt(endpoint.id, outcome).value++;
+  }
+
+  /** An attempt that ended before is charged to its endpoint after all. */
+  charge(endpoint: Endpoint, isProbe: boolean): void {
+    endpoint.breaker.failure(this.#ctx.clock.nowMs(), isProbe);
+    this.#ctx.health.hurry(endpoint);
+  }
+
+  /** The router itself answered with an error. */
+  error(error: LmstackError): void {
+    this.#ctx.metrics.error(error.definition.label).value++;
+  }
+
+  /** The one outcome. */
+  ended(outcome: Outcome, status: number, error: string | null): void {
+    const { clock, log } = this.#ctx;
+    const durationMs = clock.nowMs() - this.#receivedAtMs;
+    const known = this.#metrics;
+    const metrics = known ?? this.#ctx.metrics.model(null);
+    if (known !== null) known.inFlight.value--;
+    metrics.ended(this.#row.api, outcome);
+    metrics.duration.observe(durationMs / 1000);
+    if (outcome === "ok") metrics.tokens(this.#usage);
+    if (outcome !== "ok" || log.wantsGood) this.#log(outcome, status, durationMs, error);
+  }
+
+  #log(outcome: Outcome, status: number, durationMs: number, error: string | null): void {
+    this.#ctx.log.request({
+      requestId: this.requestId,
+      model: this.#model ?? "unknown",
+      api: this.#row.api,
+      outcome,
+      status,
+      endpoint: this.#last?.endpoint.id ?? null,
+      reason: this.#last?.reason ?? null,
+      attempts: this.attempts,
+      durationMs,
+      firstTokenMs: this.#firstTokenMs,
+      promptTokens: this.#usage?.promptTokens ?? null,
+      generatedTokens: this.#usage?.completionTokens ?? null,
+      cachedTokens: this.#usage?.cachedTokens ?? null,
+      error,
+    });
+  }
+}
