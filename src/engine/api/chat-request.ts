@@ -83,7 +83,8 @@ export function chatPrompt(
   for (const message of messages) checkCharacters(app, message.content);
   const prompt = renderChat(messages, options, app.options.vocabulary);
   checkPrompts(app, [prompt]);
-  return prompt;
+  const begun = options.continueFinalMessage ? messages.at(-1)?.content : undefined;
+  return begun === undefined ? prompt : { ...prompt, begun };
 }
 
 /** Tool definitions as the text that stands before all messages. */

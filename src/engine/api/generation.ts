@@ -3,7 +3,7 @@
 
 import type { EngineCore, SequenceProgress } from "../core/index.ts";
 import { cacheKeyOf } from "../kv-events/block-key.ts";
-import { choiceSeed, Filler } from "../text/filler.ts";
+import { Filler } from "../text/filler.ts";
 import { StopScanner } from "../text/stop.ts";
 import type { Vocabulary } from "../text/vocabulary.ts";
 import type { EngineApp } from "./app.ts";
@@ -18,6 +18,8 @@ export interface Prompt {
   readonly text: string;
   /** What the answer must be, for structured output; then it ends. */
   readonly script?: string;
+  /** The beginning of the answer that the prompt ends with, where a chat says so; for scripts. */
+  readonly begun?: string;
 }
 
 export interface Finish {
@@ -81,9 +83,12 @@ export function checkQueue(app: EngineApp): void {
 
 function scriptOf(prompt: Prompt, { text, script }: ResolvedOptions): { script?: string } {
   if (prompt.script !== undefined) return { script: prompt.script };
-  const line = script.find(({ pattern, tool }) => tool === null && pattern.test(prompt.text));
-  if (line !== undefined) return { script: line.answer };
-  return text === "echo" ? { script: prompt.text } : {};
+  const begun = prompt.begun ?? "";
+  const asked = begun === "" ? prompt.text : prompt.text.slice(0, -begun.length);
+  const line = script.find(({ pattern, tool }) => tool === null && pattern.test(asked));
+  const answer = line?.answer ?? (text === "echo" ? asked : null);
+  if (answer === null) return {};
+  return { script: answer.startsWith(begun) ? answer.slice(begun.length) : answer };
 }
 
 export class Generation {
@@ -196,8 +201,10 @@ export class Generation {
     const { forcedToken, seed, minTokens, ignoreEos } = this.#sampling;
     if (forcedToken !== null) return () => forcedToken;
     return new Filler({
-      seed: choiceSeed(prompt.text, seed, choice.index, options.seed),
-      topic: prompt.text,
+      prompt: prompt.text,
+      requestSeed: seed,
+      choice: choice.index,
+      serverSeed: options.seed,
       vocabulary: options.vocabulary,
       minTokens,
       // A structured answer is over when its grammar is.
