@@ -1,9 +1,10 @@
 // One engine as the router knows it: address, models, connections, breaker, and the requests that are on it. The counts are
-// the router's own, because an engine's `/metrics` lags; a ticket is the only way to change them.
+// the router's own, because an engine's `/metrics` lags; a ticket of its load is the only way to change them.
 import type { Clock } from "../clock.ts";
 import type { EngineAddress } from "../http/engine-connection.ts";
 import { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
+import { EndpointLoad, defaultPrior } from "../routing/load.ts";
 import { Breaker } from "./breaker.ts";
 
 export const endpointStates = ["starting", "ready", "draining", "ejected", "gone"] as const;
@@ -11,35 +12,6 @@ export type EndpointState = (typeof endpointStates)[number];
 
 /** An entry of an engine's `/v1/models`, fields kept as they came. */
 export type ModelEntry = Readonly<Record<string, unknown>> & { readonly id: string };
-
-/**
- * Counts one request on its endpoint: queued until its first token, running until its end. Released once, on every way
- * out; a second release does nothing.
- */
-export class LoadTicket {
-  readonly #endpoint: Endpoint;
-  #phase: "queued" | "running" | "released" = "queued";
-
-  constructor(endpoint: Endpoint) {
-    this.#endpoint = endpoint;
-    endpoint.queued++;
-  }
-
-  firstToken(): void {
-    if (this.#phase !== "queued") return;
-    this.#phase = "running";
-    this.#endpoint.queued--;
-    this.#endpoint.running++;
-  }
-
-  release(): void {
-    if (this.#phase === "released") return;
-    if (this.#phase === "queued") this.#endpoint.queued--;
-    else this.#endpoint.running--;
-    this.#phase = "released";
-    this.#endpoint.released();
-  }
-}
 
 export class Endpoint {
   /** `host:port` with the path prefix where there is one; the value of the `endpoint` label. */
@@ -55,10 +27,8 @@ export class Endpoint {
   readonly label: string | null;
   /** Models from the configuration; null = what the engine says. */
   readonly configuredModels: readonly string[] | null;
-  /** Requests sent whose first token has not come. */
-  queued = 0;
-  /** Requests past their first token. */
-  running = 0;
+  /** The requests of this router that are on it. */
+  readonly load: EndpointLoad;
   models: readonly string[];
   entries: readonly ModelEntry[] = [];
   /** Share of its normal traffic, for policies; set from the breaker before each choice. */
@@ -100,10 +70,21 @@ export class Endpoint {
     };
     this.pool = new EnginePool(address, clock, sweeper, keepAliveMs);
     this.#onEmpty = onEmpty;
+    this.load = new EndpointLoad(defaultPrior, () => this.#released());
+  }
+
+  /** Requests sent whose first token has not come. */
+  get queued(): number {
+    return this.load.queued;
+  }
+
+  /** Requests past their first token. */
+  get running(): number {
+    return this.load.running;
   }
 
   get inFlight(): number {
-    return this.queued + this.running;
+    return this.load.queued + this.load.running;
   }
 
   state(nowMs: number): EndpointState {
@@ -137,15 +118,14 @@ export class Endpoint {
   /** Discovery no longer lists it: no new requests, the running ones finish. */
   leave(): void {
     this.#leaving = true;
-    this.released();
+    this.#released();
   }
 
   get leaving(): boolean {
     return this.#leaving;
   }
 
-  /** For tickets: a count went down. */
-  released(): void {
+  #released(): void {
     if (this.#leaving && this.inFlight === 0) {
       this.pool.closeIdle();
       this.#onEmpty(this);

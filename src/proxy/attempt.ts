@@ -2,12 +2,12 @@
 // pass it). It ends in exactly one of: failed (nothing reached the client), completed, interrupted, abandoned.
 import type { RelayRow } from "../api/table.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
-import { LoadTicket } from "../fleet/endpoint.ts";
 import type { EngineConnection, EngineFailure, EngineReceiver, OutgoingBody } from "../http/engine-connection.ts";
 import { headerValue } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { RouterConfig } from "../config/types.ts";
+import type { LoadTicket } from "../routing/load.ts";
 import type { ChoiceReason } from "../routing/policy.ts";
 import { connectionFailure, heldFailure, mayRetryStatus, timeoutFailure, type AttemptFailure } from "./failure.ts";
 import { PlainRelay } from "./plain-relay.ts";
@@ -47,6 +47,7 @@ export class Attempt implements EngineReceiver {
     reason: ChoiceReason,
     fresh: boolean,
     expectStream: boolean,
+    ticket: LoadTicket,
     nowMs: number,
   ) {
     this.#owner = owner;
@@ -56,7 +57,7 @@ export class Attempt implements EngineReceiver {
     this.startedMs = nowMs;
     this.lastReadMs = this.startedMs;
     this.#expectStream = expectStream;
-    this.ticket = new LoadTicket(endpoint);
+    this.ticket = ticket;
     this.#connection = endpoint.pool.acquire(fresh, nowMs);
   }
 

@@ -21,6 +21,7 @@ import { forwardEnd } from "./forward-head.ts";
 import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
+import type { RequestView } from "../routing/policy.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
 import { RequestRecord, type Verdict } from "./request-record.ts";
@@ -45,6 +46,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #headEnd = "";
   #outgoing: OutgoingBody = "";
   #session: string | null = null;
+  /** Estimate. */
+  #promptTokens = 1;
+  /** Of these, believed to be cached where the request is now. */
+  #cachedTokens = 0;
   #attempt: Attempt | null = null;
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
@@ -128,6 +133,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#session = this.#plan.session ?? facts.sessionField;
     this.#outgoing = this.#intake?.outgoing(alias) ?? "";
     const bytes = lengthOf(this.#outgoing);
+    this.#promptTokens = Math.max(1, Math.round(bytes / bodyBytesPerToken));
     const hasBody = exchange.head.method === "POST" || bytes > 0;
     this.#headEnd = forwardEnd(this.#record.requestId, hasBody ? bytes : -1);
     this.#next(null);
@@ -175,7 +181,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   #select(nowMs: number): Selection | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
-    if (wanted === null) return selectEndpoint(this.#ctx, this.#model ?? "", this.#session, this.#tried, nowMs);
+    if (wanted === null) return selectEndpoint(this.#ctx, this.#view(nowMs), this.#tried);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
     const endpoint =
@@ -190,7 +196,21 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
         `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`,
       );
     }
-    return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity" };
+    return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity", cachedTokens: 0 };
+  }
+
+  /** What a policy may know of the request. */
+  #view(nowMs: number): RequestView {
+    return {
+      model: this.#model ?? "",
+      sessionKey: this.#session,
+      prompt: null,
+      promptTokens: this.#promptTokens,
+      maxTokens: null,
+      priority: 0,
+      mayWait: false,
+      nowMs,
+    };
   }
 
   /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
@@ -205,10 +225,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
     const { exchange } = this;
-    const { endpoint, reason } = selection;
+    const { endpoint, reason, cachedTokens } = selection;
+    const tokens = this.#promptTokens;
+    const ticket = endpoint.load.send(tokens, tokens - cachedTokens, null, nowMs);
+    this.#cachedTokens = cachedTokens;
     this.#record.beganAttempt(selection);
     this.#isProbe = endpoint.breaker.picked(nowMs);
-    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, nowMs);
+    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ticket, nowMs);
     this.#attempt = attempt;
     attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#outgoing, exchange.head.method === "HEAD");
   }
@@ -226,7 +249,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       attempt.committed = true;
       // an endpoint that answers is back; it need not wait until a stream of minutes is over
       if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
-      attempt.ticket.firstToken();
+      attempt.ticket.firstToken(now, stream);
     }
     this.#releaseBody();
     exchange.onDrain = this.#onDrain;
@@ -280,7 +303,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (failure.stale) {
       this.#record.retried(failure.retryReason);
       this.#record.attempts--;
-      this.#send({ endpoint, reason }, true, now);
+      this.#send({ endpoint, reason, cachedTokens: this.#cachedTokens }, true, now);
       return;
     }
     if (clients) {
@@ -464,6 +487,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#record.ended(outcome, status, error);
   }
 }
+
+/** Of a body that is not looked into: text on today's vocabularies takes some four bytes a token. */
+const bodyBytesPerToken = 4;
 
 /** What may stand in a path towards an engine without having been given out by one: engines decode `%2f`. */
 const plainId = /^[\w-]{1,200}$/;

@@ -80,7 +80,7 @@ export class RequestRecord {
   endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict): void {
     const now = this.#ctx.clock.nowMs();
     const { endpoint } = attempt;
-    attempt.ticket.release();
+    attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
     if (verdict === "success") endpoint.breaker.success(now, isProbe);
     else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();

@@ -1,30 +1,29 @@
 // From the endpoints that serve a model to the one that gets the request: leaves out what may not be used and hands the rest
 // to the policy.
 import type { Endpoint } from "../fleet/endpoint.ts";
-import type { ChoiceReason } from "../routing/policy.ts";
+import { isWait, type ChoiceReason, type RequestView } from "../routing/policy.ts";
 import type { RouterContext } from "./context.ts";
 
 export interface Selection {
   readonly endpoint: Endpoint;
   readonly reason: ChoiceReason;
+  /** Prompt tokens that the endpoint is believed to have cached. */
+  readonly cachedTokens: number;
 }
 
 /** @returns null when no endpoint may be used */
-export function selectEndpoint(
-  ctx: RouterContext,
-  model: string,
-  session: string | null,
-  tried: readonly Endpoint[],
-  now: number,
-): Selection | null {
-  const serving = ctx.registry.serving(model);
+export function selectEndpoint(ctx: RouterContext, view: RequestView, tried: readonly Endpoint[]): Selection | null {
+  const serving = ctx.registry.serving(view.model);
+  const now = view.nowMs;
   if (serving === undefined) return null;
   const usable = tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now);
   const first = usable[0];
   if (first === undefined) return null;
-  if (usable.length === 1) return { endpoint: first, reason: "only_candidate" };
-  const choice = ctx.routing.choose({ model, sessionKey: session }, usable, ctx.random);
-  return { endpoint: usable[choice.index] ?? first, reason: choice.reason };
+  if (usable.length === 1) return { endpoint: first, reason: "only_candidate", cachedTokens: 0 };
+  const choice = ctx.routing.choose(view, usable, ctx.random);
+  const endpoint = usable[choice.index] ?? first;
+  if (isWait(choice)) return { endpoint, reason: "least_load", cachedTokens: choice.cachedTokens };
+  return { endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens };
 }
 
 /** Nothing speaks against any of them, which is nearly always so: then nothing needs to be sorted out. */

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { Keys, PolledFile } from "../admission/key-files.ts";
+import { ApproximateIndex } from "../cache/approximate.ts";
 import type { Clock } from "../clock.ts";
 import { DynamicFileError } from "../config/dynamic-file.ts";
 import { formatProblem } from "../config/problem.ts";
@@ -96,6 +97,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
         models: endpoint.models,
       }),
   });
+  const cache = new ApproximateIndex();
   const ctx: RouterContext = {
     clock,
     random,
@@ -110,7 +112,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: {
       name: config.dynamic.policy,
-      choose: createPolicy(config.dynamic.policy),
+      choose: createPolicy(config.dynamic.policy, { cache }),
       sessionKey: config.dynamic.sessionKey,
     },
     buffers: new BufferPool(freeBufferBytes),
@@ -149,7 +151,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
 
   const apply = (next: DynamicConfig, revision: string): void => {
     registry.reconcile(next.endpoints, next.aliases);
-    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy);
+    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, { cache });
     ctx.routing.name = next.policy;
     ctx.routing.sessionKey = next.sessionKey;
     health.setInferenceCheck(inferenceCheck(next));

@@ -1,19 +1,8 @@
 // The policies by name.
-import { smallest, weightedLoad, type Candidate, type Policy } from "./policy.ts";
+import { costPolicy } from "./cost.ts";
+import type { Policy, PolicyParts } from "./policy.ts";
 import { roundRobin } from "./roundrobin.ts";
 import { session } from "./session.ts";
-
-/** Fewest requests in flight; ties at random. */
-function leastLoad(): Policy {
-  return (_view, candidates, random) => ({
-    index: smallest(candidates.length, (i) => loadOf(candidates[i]), random),
-    reason: "least_load",
-  });
-}
-
-function loadOf(candidate: Candidate | undefined): number {
-  return candidate === undefined ? Number.POSITIVE_INFINITY : weightedLoad(candidate);
-}
 
 /** Each as likely as its weight says. */
 function randomChoice(): Policy {
@@ -24,18 +13,22 @@ function randomChoice(): Policy {
     let index = 0;
     while (index < candidates.length - 1 && rest >= (candidates[index]?.weight ?? 0))
       rest -= candidates[index++]?.weight ?? 0;
-    return { index, reason: "random" };
+    return { index, reason: "random", cachedTokens: 0 };
   };
 }
 
 const factories = {
   roundrobin: roundRobin,
   random: randomChoice,
-  leastload: leastLoad,
+  leastload: () => costPolicy(null),
   session,
-} as const;
+  prefixaware: ({ cache }: PolicyParts) => costPolicy(cache),
+  kvaware: ({ cache }: PolicyParts) => costPolicy(cache),
+} as const satisfies Record<string, (parts: PolicyParts) => Policy>;
+
+const noParts: PolicyParts = { cache: { match: () => 0 } };
 
 /** A policy with a state of its own. */
-export function createPolicy(name: keyof typeof factories): Policy {
-  return factories[name]();
+export function createPolicy(name: keyof typeof factories, parts: PolicyParts = noParts): Policy {
+  return factories[name](parts);
 }

@@ -29,6 +29,6 @@ export function roundRobin(): Policy {
       const present = new Set(candidates.map((candidate) => candidate.id));
       for (const id of last.keys()) if (!present.has(id)) last.delete(id);
     }
-    return { index, reason: "round_robin" };
+    return { index, reason: "round_robin", cachedTokens: 0 };
   };
 }

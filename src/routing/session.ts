@@ -1,7 +1,9 @@
 // One session, one endpoint: rendezvous hashing (Thaler and Ravishankar, 1996), so that an endpoint that joins or leaves
 // moves only its own sessions and every router replica chooses alike; with bounded load (Mirrokni et al., 2018), so that a
 // hot session spills over instead of melting its endpoint.
-import { smallest, weightedLoad, type Candidate, type Choice, type Policy, type RequestView } from "./policy.ts";
+import { costPolicy } from "./cost.ts";
+import { type Candidate, type Decision, type Policy, type RequestView } from "./policy.ts";
+import { hash32 } from "./rendezvous.ts";
 
 /** An endpoint may carry this many times the mean before its sessions spill over. */
 const boundFactor = 1.25;
@@ -9,16 +11,15 @@ const boundFactor = 1.25;
 const boundFromInFlight = 8;
 
 export function session(): Policy {
-  return (view: RequestView, candidates: readonly Candidate[], random: () => number): Choice => {
+  const leastLoad = costPolicy(null);
+  return (view: RequestView, candidates: readonly Candidate[], random: () => number): Decision => {
     const key = view.sessionKey;
     if (key === null) {
-      return {
-        index: smallest(candidates.length, (i) => load(candidates, i), random),
-        reason: "no_session_least_load",
-      };
+      const { index } = leastLoad({ ...view, mayWait: false }, candidates, random);
+      return { index, reason: "no_session_least_load", cachedTokens: 0 };
     }
     let total = 0;
-    for (const candidate of candidates) total += candidate.queued + candidate.running;
+    for (const { load } of candidates) total += load.queued + load.running;
     const mean = (total + 1) / candidates.length;
     const bound = mean < boundFromInFlight ? Number.POSITIVE_INFINITY : Math.ceil(mean * boundFactor);
     let home = 0;
@@ -33,33 +34,12 @@ export function session(): Policy {
         home = i;
         homeScore = here;
       }
-      if (candidate.queued + candidate.running < bound && here > score) {
+      if (candidate.load.queued + candidate.load.running < bound && here > score) {
         index = i;
         score = here;
       }
     }
     if (index < 0) index = home;
-    return { index, reason: index === home ? "session" : "session_overflow" };
+    return { index, reason: index === home ? "session" : "session_overflow", cachedTokens: 0 };
   };
-}
-
-function load(candidates: readonly Candidate[], index: number): number {
-  const candidate = candidates[index];
-  return candidate === undefined ? Number.POSITIVE_INFINITY : weightedLoad(candidate);
-}
-
-/** MurmurHash3 x86 32-bit over UTF-16 code units (Appleby, public domain), seed 0. */
-function hash32(text: string): number {
-  let h = 0;
-  for (let i = 0; i < text.length; i++) {
-    let k = Math.imul(text.charCodeAt(i), 0xcc9e2d51);
-    k = (k << 15) | (k >>> 17);
-    h ^= Math.imul(k, 0x1b873593);
-    h = (h << 13) | (h >>> 19);
-    h = (Math.imul(h, 5) + 0xe6546b64) | 0;
-  }
-  h ^= text.length;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
 }

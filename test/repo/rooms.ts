@@ -12,7 +12,10 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
   clock: {},
   errors: {},
   http: { errors: catalogue, clock: time },
-  routing: {},
+  routing: {
+    cache: { allow: "types", why: "is handed a view of what endpoints have cached, and a prompt to compare" },
+  },
+  cache: {},
   console: {},
   config: {
     errors: {
@@ -27,6 +30,7 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     http: { allow: "values", why: "an endpoint owns its connections" },
     clock: time,
     config: { allow: "types", why: "is told the endpoints as configured" },
+    routing: { allow: "values", why: "an endpoint carries the load that policies look at" },
   },
   observe: {
     errors: { allow: "values", why: "label values are the catalogue's" },

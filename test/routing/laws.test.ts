@@ -5,9 +5,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { policyNames } from "../../src/config/types.ts";
 import { createPolicy } from "../../src/routing/policies.ts";
-import { weightedLoad, type Candidate, type Policy } from "../../src/routing/policy.ts";
+import type { Candidate, Policy } from "../../src/routing/policy.ts";
+import { candidate, idle, request, seeded } from "./support.ts";
 
-const candidate = fc.record({
+const facts = fc.record({
   queued: fc.nat(40),
   running: fc.nat(200),
   weight: fc.oneof(
@@ -16,26 +17,15 @@ const candidate = fc.record({
   ),
 });
 const fleet = fc
-  .array(candidate, { minLength: 1, maxLength: 12 })
-  .map((list): Candidate[] => list.map((rest, i) => ({ id: `10.0.0.${i + 1}:8000`, ...rest })));
-const idle = (count: number): Candidate[] =>
-  Array.from({ length: count }, (_, i) => ({ id: `10.0.0.${i + 1}:8000`, queued: 0, running: 0, weight: 1 }));
-const view = fc.record({
-  model: fc.constantFrom("a", "b"),
-  sessionKey: fc.option(fc.string({ minLength: 1, maxLength: 20 })),
-});
-
-/** mulberry32: the same seed, the same sequence. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+  .array(facts, { minLength: 1, maxLength: 12 })
+  .map((list): Candidate[] => list.map((rest, i) => candidate({ id: `10.0.0.${i + 1}:8000`, ...rest })));
+const view = fc
+  .record({
+    model: fc.constantFrom("a", "b"),
+    sessionKey: fc.option(fc.string({ minLength: 1, maxLength: 20 })),
+    promptTokens: fc.integer({ min: 1, max: 20_000 }),
+  })
+  .map(request);
 
 function idAt(candidates: readonly Candidate[], index: number): string {
   const chosen = candidates[index];
@@ -43,27 +33,27 @@ function idAt(candidates: readonly Candidate[], index: number): string {
   return chosen.id;
 }
 
-for (const name of policyNames) {
+for (const name of [...policyNames, "prefixaware", "kvaware"] as const) {
   test(`${name}: a choice among the candidates whenever there is one`, () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(view, fleet), { minLength: 1, maxLength: 20 }), fc.integer(), (asks, seed) => {
         const choose = createPolicy(name);
         const random = seeded(seed);
-        for (const [request, candidates] of asks) idAt(candidates, choose(request, candidates, random).index);
+        for (const [ask, candidates] of asks) idAt(candidates, choose(ask, candidates, random).index);
       }),
     );
   });
 
   test(`${name}: never one that was left out, however often it had been chosen`, () => {
     fc.assert(
-      fc.property(view, fc.integer({ min: 2, max: 12 }), fc.integer(), (request, count, seed) => {
+      fc.property(view, fc.integer({ min: 2, max: 12 }), fc.integer(), (ask, count, seed) => {
         const choose = createPolicy(name);
         const random = seeded(seed);
         let candidates = idle(count);
         const tried: string[] = [];
         // as the retry loop does: what was tried is left out
         while (candidates.length > 0) {
-          const id = idAt(candidates, choose(request, candidates, random).index);
+          const id = idAt(candidates, choose(ask, candidates, random).index);
           assert.ok(!tried.includes(id));
           tried.push(id);
           candidates = candidates.filter((other) => other.id !== id);
@@ -79,7 +69,7 @@ for (const name of policyNames) {
         const run = (): number[] => {
           const choose = createPolicy(name);
           const random = seeded(seed);
-          return asks.map(([request, candidates]) => choose(request, candidates, random).index);
+          return asks.map(([ask, candidates]) => choose(ask, candidates, random).index);
         };
         assert.deepEqual(run(), run());
       }),
@@ -101,7 +91,7 @@ test("roundrobin: with nobody leaving, the counts differ by one at most, and two
         for (let i = 0; i < requests; i++) {
           // the list comes in any order
           const candidates = shuffled(idle(count), random);
-          const id = idAt(candidates, choose({ model: "a", sessionKey: null }, candidates, random).index);
+          const id = idAt(candidates, choose(request(), candidates, random).index);
           assert.notEqual(id, before);
           before = id;
           counts.set(id, (counts.get(id) ?? 0) + 1);
@@ -123,8 +113,8 @@ test("roundrobin: two in a row never meet while there are two, though endpoints 
         const random = seeded(seed);
         let before = "";
         for (const list of lists) {
-          const candidates = list.map((i): Candidate => ({ id: `e${i}`, queued: 0, running: 0, weight: 1 }));
-          const id = idAt(candidates, choose({ model: "a", sessionKey: null }, candidates, random).index);
+          const candidates = list.map((i) => candidate({ id: `e${i}` }));
+          const id = idAt(candidates, choose(request(), candidates, random).index);
           assert.notEqual(id, before);
           before = id;
         }
@@ -140,19 +130,23 @@ test("roundrobin: each model has a turn of its own", () => {
   const chosen: Record<string, string[]> = { a: [], b: [] };
   for (let i = 0; i < 8; i++) {
     for (const model of ["a", "b"]) {
-      chosen[model]?.push(idAt(candidates, choose({ model, sessionKey: null }, candidates, random).index));
+      chosen[model]?.push(idAt(candidates, choose(request({ model }), candidates, random).index));
     }
   }
   for (const list of Object.values(chosen)) assert.equal(list.filter((id) => id === candidates[0]?.id).length, 4);
 });
 
 for (const name of ["leastload", "session"] as const) {
-  test(`${name}: without a session key, nobody is less loaded than the one that is chosen`, () => {
+  test(`${name}: without a session key, nobody with as much to do at most is passed over for one with more`, () => {
     fc.assert(
       fc.property(fleet, fc.integer(), (candidates, seed) => {
-        const { index } = createPolicy(name)({ model: "a", sessionKey: null }, candidates, seeded(seed));
-        const least = Math.min(...candidates.map(weightedLoad));
-        assert.equal(weightedLoad(candidates[index] ?? { id: "", queued: 1e9, running: 0, weight: 1 }), least);
+        const { index } = createPolicy(name)(request(), candidates, seeded(seed));
+        const chosen = candidates[index];
+        assert.ok(chosen !== undefined);
+        for (const other of candidates) {
+          const less = other.load.queued < chosen.load.queued && other.load.running < chosen.load.running;
+          assert.ok(!less || other.weight < chosen.weight, `${other.id} rather than ${chosen.id}`);
+        }
       }),
     );
   });
@@ -163,7 +157,7 @@ test("leastload: equals are chosen at random, none for its place in the list", (
   const random = seeded(7);
   const counts = [0, 0, 0, 0];
   for (let i = 0; i < 4000; i++) {
-    const { index } = choose({ model: "a", sessionKey: null }, idle(4), random);
+    const { index } = choose(request(), idle(4), random);
     counts[index] = (counts[index] ?? 0) + 1;
   }
   for (const count of counts) assert.ok(count > 850 && count < 1150, counts.join(" "));
@@ -172,16 +166,13 @@ test("leastload: equals are chosen at random, none for its place in the list", (
 test("leastload: one that has just come back gets less than its share", () => {
   const [one, two] = idle(2);
   assert.ok(one !== undefined && two !== undefined);
-  const candidates = [
-    { ...one, weight: 0.1 },
-    { ...two, running: 3 },
-  ];
-  assert.equal(createPolicy("leastload")({ model: "a", sessionKey: null }, candidates, seeded(1)).index, 1);
+  const candidates = [{ ...one, weight: 0.1 }, candidate({ id: two.id, running: 3 })];
+  assert.equal(createPolicy("leastload")(request(), candidates, seeded(1)).index, 1);
 });
 
 const sessions = Array.from({ length: 400 }, (_, i) => `user-${i}`);
 const homeOf = (choose: Policy, key: string, candidates: readonly Candidate[]): string =>
-  idAt(candidates, choose({ model: "a", sessionKey: key }, candidates, seeded(1)).index);
+  idAt(candidates, choose(request({ sessionKey: key }), candidates, seeded(1)).index);
 
 for (const name of ["roundrobin", "random"] as const) {
   test(`${name}: one that has just come back gets the share that its weight says`, () => {
@@ -191,7 +182,7 @@ for (const name of ["roundrobin", "random"] as const) {
     const candidates = idle(4).map((rest, i) => ({ ...rest, weight: i === 0 ? 0.1 : 1 }));
     const counts = [0, 0, 0, 0];
     for (let i = 0; i < 10_000; i++) {
-      const { index } = choose({ model: "a", sessionKey: null }, candidates, random);
+      const { index } = choose(request(), candidates, random);
       counts[index] = (counts[index] ?? 0) + 1;
     }
     const [back = 0, ...others] = counts;
@@ -243,8 +234,8 @@ test("session: one hot session can't put more than 1.25 of the mean on an endpoi
       const choose = createPolicy("session");
       const loads = Array.from({ length: count }, () => 8);
       for (let i = 0; i < 200; i++) {
-        const candidates = idle(count).map((one, at): Candidate => ({ ...one, running: loads[at] ?? 0 }));
-        const { index } = choose({ model: "a", sessionKey: key }, candidates, seeded(i));
+        const candidates = idle(count).map((one, at) => candidate({ id: one.id, running: loads[at] ?? 0 }));
+        const { index } = choose(request({ sessionKey: key }), candidates, seeded(i));
         loads[index] = (loads[index] ?? 0) + 1;
         const total = loads.reduce((sum, load) => sum + load, 0);
         assert.ok(Math.max(...loads) <= Math.ceil((total / count) * 1.25), loads.join(" "));
@@ -264,8 +255,8 @@ test("session: an overflow goes to the session's next home, which is the same ea
       key,
       all.filter((one) => one.id !== home),
     );
-    const loaded = all.map((one): Candidate => ({ ...one, running: one.id === home ? 60 : 10 }));
-    const choice = choose({ model: "a", sessionKey: key }, loaded, seeded(1));
+    const loaded = all.map(({ id }) => candidate({ id, running: id === home ? 60 : 10 }));
+    const choice = choose(request({ sessionKey: key }), loaded, seeded(1));
     assert.equal(idAt(loaded, choice.index), next);
     assert.equal(choice.reason, "session_overflow");
   }

@@ -1,0 +1,163 @@
+// The cost of a choice, in milliseconds, so that nobody has to tune ratios: how long until the endpoint gets to the request,
+// what computing the uncached part of its prompt costs it and everybody who runs there, and what running out of KV blocks
+// would cost. `leastload`, `prefixaware` and `kvaware` are this one function with different views of the caches.
+//
+//   cost(e) = wait(e) + prefill(u) * (1 + z * R) + decode(e) + pressure(e)
+//
+// u: prompt tokens that e has not cached. R: mean of requests that generate, per endpoint. The factor is the point: a token
+// that is prefilled delays every request that runs there, so computing what another engine holds costs everyone, and the
+// busier the fleet, the more. Pure; it is called for each request and keeps nothing between two calls.
+import type { CacheView } from "../cache/view.ts";
+import { rendezvous } from "./rendezvous.ts";
+import type { Candidate, ChoiceReason, Decision, Policy, RequestView, Score } from "./policy.ts";
+
+export interface CostOptions {
+  /** How much of the delay of others counts. 0 = each request minimises its own first token. */
+  readonly z: number;
+  /** Share of a step that a request which runs there already costs: what parts endpoints with equal queues. */
+  readonly decode: number;
+  /** Share of the KV cache from which on pressure is felt. */
+  readonly pressureFrom: number;
+  /** Steps that it costs when the cache is just full. */
+  readonly pressureSteps: number;
+  /** A request is handed over only to an endpoint with fewer tokens queued; else it waits in the router. Infinity = never. */
+  readonly handOverTokens: number;
+  /**
+   * How much dearer, as a share of the prompt's prefill, the home of a conversation may be that nobody is known to hold: other
+   * routers in front of the same engines find it there again. 0 = it only breaks ties.
+   */
+  readonly home: number;
+}
+
+export const defaultCost: CostOptions = {
+  z: 0.6,
+  decode: 0.02,
+  pressureFrom: 0.9,
+  pressureSteps: 40,
+  handOverTokens: 8192,
+  home: 0.1,
+};
+
+const answerTokens = 256;
+
+// of the present call; a module's variables are cheaper than an object for each candidate
+let waitMs = 0;
+let prefillMs = 0;
+let pressureMs = 0;
+let cached = 0;
+
+/** @param reason of a choice that no prefix had a part in */
+export function costPolicy(cache: CacheView | null, options: CostOptions = defaultCost): Policy {
+  /** Costs of the present call, by place. */
+  let costs = new Float64Array(64);
+  let hits = new Float64Array(64);
+
+  function evaluate(view: RequestView, candidate: Candidate, meanDecoding: number): number {
+    const { load } = candidate;
+    const { prompt, promptTokens, nowMs } = view;
+    cached = 0;
+    if (prompt !== null && cache !== null) {
+      const match = cache.match(candidate.id, prompt);
+      if (match > 0) cached = Math.min(match, promptTokens - 1);
+    }
+    const perToken = load.prefillMsPerToken;
+    waitMs = (load.queuedTokens(nowMs) + load.othersQueuedTokens(nowMs)) * perToken;
+    prefillMs = (promptTokens - cached) * perToken;
+    pressureMs = pressure(view, candidate, promptTokens - cached);
+    const decodeMs = options.decode * load.stepMs * (load.queued + load.running);
+    return (waitMs + prefillMs * (1 + options.z * meanDecoding) + decodeMs + pressureMs) / candidate.weight;
+  }
+
+  function pressure(view: RequestView, { load }: Candidate, uncached: number): number {
+    const { capacityTokens, scraped } = load;
+    if (capacityTokens <= 0) return 0;
+    // what the engine says is right about shared prefixes; what has happened since then is the router's to know
+    const held =
+      scraped === null
+        ? load.heldTokens
+        : scraped.kvUsage * capacityTokens + Math.max(0, load.heldTokens - scraped.ownHeldTokens);
+    const used = (held + uncached + Math.min(view.maxTokens ?? answerTokens, 4 * answerTokens)) / capacityTokens;
+    if (used <= options.pressureFrom) return 0;
+    const over = (used - options.pressureFrom) / (1 - options.pressureFrom);
+    return over * over * options.pressureSteps * load.stepMs;
+  }
+
+  const choose: Policy = (view, candidates, random): Decision => {
+    const count = candidates.length;
+    if (costs.length < count) {
+      costs = new Float64Array(count * 2);
+      hits = new Float64Array(count * 2);
+    }
+    const meanDecoding = decodingPerEndpoint(view, candidates);
+    let best = 0;
+    let bestCost = Number.POSITIVE_INFINITY;
+    let ties = 1;
+    let longest = 0;
+    for (let i = 0; i < count; i++) {
+      const candidate = candidates[i];
+      if (candidate === undefined) continue;
+      const cost = evaluate(view, candidate, meanDecoding);
+      costs[i] = cost;
+      hits[i] = cached;
+      if (cached > longest) longest = cached;
+      if (cost < bestCost) {
+        best = i;
+        bestCost = cost;
+        ties = 1;
+      } else if (cost === bestCost && random() * ++ties < 1) best = i;
+    }
+    let reason: ChoiceReason = "least_load";
+    const { prompt } = view;
+    if (prompt !== null && cache !== null && prompt.blocks > 0) {
+      reason = longest === 0 ? "prefix_none" : (hits[best] ?? 0) >= longest ? "prefix_hit" : "prefix_elsewhere";
+      // a conversation that nobody is known to hold
+      if (prompt.anchor !== 0 && longest * prompt.perToken < Math.max(1, prompt.anchorBlocks) * prompt.blockSize) {
+        const home = homeOf(prompt.anchor, candidates);
+        const chosen = candidates[home];
+        if (chosen !== undefined) {
+          const grace = (options.home * view.promptTokens * chosen.load.prefillMsPerToken) / chosen.weight;
+          if ((costs[home] ?? 0) <= bestCost + grace) {
+            if (home !== best && (hits[home] ?? 0) < longest) reason = "prefix_home";
+            else if (longest === 0) reason = "prefix_home";
+            best = home;
+          }
+        }
+      }
+    }
+    const load = candidates[best]?.load;
+    const cachedTokens = hits[best] ?? 0;
+    if (view.mayWait && load !== undefined && load.queuedTokens(view.nowMs) >= options.handOverTokens)
+      return { wait: true, reason: "endpoints_full", index: best, cachedTokens };
+    return { index: best, reason, cachedTokens };
+  };
+
+  choose.explain = (view, candidates): Score[] => {
+    const meanDecoding = decodingPerEndpoint(view, candidates);
+    return candidates.map((candidate) => {
+      const cost = evaluate(view, candidate, meanDecoding);
+      return { id: candidate.id, cost, waitMs, prefillMs, pressureMs, cachedTokens: cached };
+    });
+  };
+  return choose;
+}
+
+/** R of the cost. */
+function decodingPerEndpoint(view: RequestView, candidates: readonly Candidate[]): number {
+  let sum = 0;
+  for (const { load } of candidates) sum += load.decoding(view.nowMs);
+  return sum / candidates.length;
+}
+
+/** Where any router looks first for a conversation that it does not know. */
+function homeOf(anchor: number, candidates: readonly Candidate[]): number {
+  let home = 0;
+  let highest = -1;
+  for (let i = 0; i < candidates.length; i++) {
+    const score = rendezvous(anchor, candidates[i]?.id ?? "");
+    if (score > highest) {
+      home = i;
+      highest = score;
+    }
+  }
+  return home;
+}

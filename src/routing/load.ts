@@ -1,0 +1,282 @@
+// What the router itself knows of the load on one endpoint, at once and without asking: requests before and after their first
+// token, prompt tokens that are still to be prefilled, tokens held in the KV cache, and how fast the engine has been. Tokens
+// leave the queue when the first token tells it, and before that by elapsed time at the learnt rate. Pure: time is handed in.
+import { SlidingQuantile } from "./sliding-quantile.ts";
+
+/** What an engine's `/metrics` last said. It is a step old at best, plus the time since; it only corrects. */
+export interface Scraped {
+  readonly atMs: number;
+  /** Requests that the engine runs and has waiting, whoever sent them. */
+  readonly running: number;
+  readonly waiting: number;
+  /** Share of the KV blocks in use, 0 to 1. */
+  readonly kvUsage: number;
+  /** Requests of this router that were on the engine then: the others are somebody else's. */
+  readonly own: number;
+  /** `heldTokens` of this router then. */
+  readonly ownHeldTokens: number;
+}
+
+/** What policies see. */
+export interface LoadView {
+  /** Requests whose first token has not come. */
+  readonly queued: number;
+  /** Requests past it. */
+  readonly running: number;
+  /** Prompt tokens that the engine has still to compute before it gets to a new request. */
+  queuedTokens(nowMs: number): number;
+  /** Requests that generate by now, as far as can be told: an answer that is no stream does not say when it began to. */
+  decoding(nowMs: number): number;
+  /** The same of what others have waiting there, as far as the last scrape tells. */
+  othersQueuedTokens(nowMs: number): number;
+  /** KV tokens that requests in flight hold or will hold; a prefix that they share is counted for each. */
+  readonly heldTokens: number;
+  readonly prefillMsPerToken: number;
+  /** Time of a step in which nothing but running requests move on. */
+  readonly stepMs: number;
+  /** Tokens that fit into the KV cache; 0 = unknown. */
+  readonly capacityTokens: number;
+  readonly scraped: Scraped | null;
+}
+
+/** What is believed of an engine before it has shown how fast it is. */
+export interface SpeedPrior {
+  readonly prefillMsPerToken: number;
+  readonly stepMs: number;
+}
+
+/** 10,000 prompt tokens a second and steps of 25 ms: a model of some ten billion parameters on a card of today. */
+export const defaultPrior: SpeedPrior = { prefillMsPerToken: 0.1, stepMs: 25 };
+
+/** First tokens that are so close come from one step. */
+const sameStepMs = 2;
+/** Shorter prefills say more about the fixed part of a step than about the rate. */
+const leastSampleTokens = 256;
+/** Generated tokens held for a request that does not say how many it wants. */
+const assumedAnswerTokens = 256;
+/** What a request costs beside its tokens: no request is free. */
+const leastTokens = 16;
+
+/** One request on an endpoint; see {@link EndpointLoad.send}. */
+export class LoadTicket {
+  /** Prompt tokens that the engine has to compute. */
+  readonly uncachedTokens: number;
+  readonly #heldTokens: number;
+  readonly #load: EndpointLoad;
+  readonly sentMs: number;
+  phase: "queued" | "running" | "released" = "queued";
+  /** Still counted among the tokens to be prefilled. */
+  pending = true;
+  next: LoadTicket | null = null;
+  #firstMs = 0;
+
+  constructor(load: EndpointLoad, uncachedTokens: number, heldTokens: number, nowMs: number) {
+    this.#load = load;
+    this.uncachedTokens = uncachedTokens;
+    this.#heldTokens = heldTokens;
+    this.sentMs = nowMs;
+  }
+
+  /** @param streamed false = the whole answer has come, which says nothing about when it began */
+  firstToken(nowMs: number, streamed: boolean): void {
+    if (this.phase !== "queued") return;
+    this.phase = "running";
+    if (streamed) this.#firstMs = nowMs;
+    this.#load.first(this, streamed, nowMs);
+  }
+
+  /**
+   * On every way out, once; a second time does nothing.
+   * @param generatedTokens of a good answer; 0 = unknown
+   */
+  release(nowMs: number, generatedTokens = 0): void {
+    if (this.phase === "released") return;
+    if (this.#firstMs > 0 && generatedTokens > 4) {
+      this.#load.stepTook((nowMs - this.#firstMs) / (generatedTokens - 1), nowMs);
+    }
+    const before = this.phase;
+    this.phase = "released";
+    this.#load.gone(this, before, this.#heldTokens, nowMs);
+  }
+}
+
+export class EndpointLoad implements LoadView {
+  queued = 0;
+  running = 0;
+  heldTokens = 0;
+  capacityTokens = 0;
+  scraped: Scraped | null = null;
+  readonly #prior: SpeedPrior;
+  readonly #onReleased: () => void;
+  readonly #rate = new SlidingQuantile(0.5);
+  readonly #step = new SlidingQuantile(0.5);
+  /** Requests whose prompt is believed not to be computed yet, in the order in which they were sent. */
+  #oldest: LoadTicket | null = null;
+  #newest: LoadTicket | null = null;
+  #pending = 0;
+  #pendingTokens = 0;
+  /** Of these, computed by now as far as time and rate tell. */
+  #progress = 0;
+  #progressAtMs = 0;
+  /** Of a request, for those that nothing is known of. */
+  #meanTokens = 512;
+  /** The present group of first tokens that came from one step. */
+  #groupTokens = 0;
+  #groupFromMs = 0;
+  #groupAtMs = Number.NEGATIVE_INFINITY;
+
+  /** @param onReleased called each time that a request has left */
+  constructor(prior: SpeedPrior = defaultPrior, onReleased: () => void = () => undefined) {
+    this.#prior = prior;
+    this.#onReleased = onReleased;
+  }
+
+  get prefillMsPerToken(): number {
+    return this.#rate.value(this.#prior.prefillMsPerToken);
+  }
+
+  get stepMs(): number {
+    return this.#step.value(this.#prior.stepMs);
+  }
+
+  queuedTokens(nowMs: number): number {
+    this.#advance(nowMs);
+    return Math.max(0, this.#pendingTokens - this.#progress);
+  }
+
+  decoding(nowMs: number): number {
+    this.#advance(nowMs);
+    const waiting = this.#pendingTokens > 0 ? this.#pending * (1 - this.#progress / this.#pendingTokens) : 0;
+    return this.queued + this.running - waiting;
+  }
+
+  othersQueuedTokens(nowMs: number): number {
+    const { scraped } = this;
+    if (scraped === null || scraped.waiting === 0) return 0;
+    const others = Math.min(scraped.waiting, scraped.running + scraped.waiting - scraped.own);
+    if (others <= 0) return 0;
+    return Math.max(0, others * this.#meanTokens - (nowMs - scraped.atMs) / this.prefillMsPerToken);
+  }
+
+  /**
+   * A request goes to the endpoint.
+   * @param uncachedTokens prompt tokens that it does not hold
+   * @param answerTokens that will be generated at most; null = unknown
+   */
+  send(promptTokens: number, uncachedTokens: number, answerTokens: number | null, nowMs: number): LoadTicket {
+    this.#advance(nowMs);
+    const uncached = Math.max(leastTokens, uncachedTokens);
+    const held = promptTokens + Math.min(answerTokens ?? assumedAnswerTokens, 4 * assumedAnswerTokens);
+    const ticket = new LoadTicket(this, uncached, held, nowMs);
+    this.queued++;
+    this.heldTokens += held;
+    this.#pending++;
+    this.#pendingTokens += uncached;
+    this.#meanTokens += (uncached - this.#meanTokens) * 0.05;
+    if (this.#newest === null) this.#oldest = ticket;
+    else this.#newest.next = ticket;
+    this.#newest = ticket;
+    return ticket;
+  }
+
+  /** For tickets. */
+  first(ticket: LoadTicket, streamed: boolean, nowMs: number): void {
+    this.queued--;
+    this.running++;
+    if (streamed) this.#sample(ticket, nowMs);
+    if (ticket.pending) this.#drop(ticket, streamed, nowMs);
+  }
+
+  /** For tickets. */
+  stepTook(ms: number, nowMs: number): void {
+    if (ms > 0) this.#step.add(ms, nowMs);
+  }
+
+  /** For tickets. */
+  gone(ticket: LoadTicket, phase: "queued" | "running", held: number, nowMs: number): void {
+    if (phase === "queued") this.queued--;
+    else this.running--;
+    this.heldTokens -= held;
+    if (this.queued + this.running === 0) {
+      // nothing is left that a rounding error could hide behind
+      this.#oldest = null;
+      this.#newest = null;
+      this.#pending = 0;
+      this.#pendingTokens = 0;
+      this.#progress = 0;
+      this.heldTokens = 0;
+      ticket.pending = false;
+    } else if (ticket.pending) this.#remove(ticket, nowMs);
+    this.#onReleased();
+  }
+
+  /** What time alone has done to the queue. */
+  #advance(nowMs: number): void {
+    const passed = nowMs - this.#progressAtMs;
+    this.#progressAtMs = nowMs;
+    if (this.#oldest === null || passed <= 0) return;
+    this.#progress += passed / this.prefillMsPerToken;
+    // the first in the queue is the one at work: it can't have done more than all
+    this.#progress = Math.min(this.#progress, this.#pendingTokens);
+  }
+
+  /** A first token came: its prompt is computed, and so are those that were sent before. */
+  #drop(ticket: LoadTicket, streamed: boolean, nowMs: number): void {
+    this.#advance(nowMs);
+    let tokens = 0;
+    let one = this.#oldest;
+    while (one !== null) {
+      const { next } = one;
+      one.pending = false;
+      // a stream of minutes must not keep all that came after it in memory
+      one.next = null;
+      tokens += one.uncachedTokens;
+      this.#pending--;
+      this.#oldest = next;
+      if (one === ticket) break;
+      one = next;
+    }
+    if (this.#oldest === null) this.#newest = null;
+    this.#pendingTokens -= tokens;
+    // What was computed beyond these is a guess, which the first token of a stream corrects: it is as fresh as can be. The
+    // end of another answer says nothing about those behind it.
+    this.#progress = streamed ? 0 : Math.max(0, this.#progress - tokens);
+  }
+
+  /** One that left before its first token. */
+  #remove(ticket: LoadTicket, nowMs: number): void {
+    this.#advance(nowMs);
+    let before: LoadTicket | null = null;
+    for (let one = this.#oldest; one !== null; before = one, one = one.next) {
+      if (one !== ticket) continue;
+      if (before === null) this.#oldest = one.next;
+      else before.next = one.next;
+      if (this.#newest === one) this.#newest = before;
+      break;
+    }
+    ticket.pending = false;
+    ticket.next = null;
+    this.#pending--;
+    this.#pendingTokens -= ticket.uncachedTokens;
+    this.#progress = Math.min(this.#progress, this.#pendingTokens);
+  }
+
+  /**
+   * Learns the rate: tokens whose prefill ended with a step, by the time from the step before (or from when the first of them
+   * was sent) to it.
+   */
+  #sample(ticket: LoadTicket, nowMs: number): void {
+    if (nowMs - this.#groupAtMs <= sameStepMs) {
+      this.#groupTokens += ticket.uncachedTokens;
+      this.#groupAtMs = nowMs;
+      return;
+    }
+    if (this.#groupTokens >= leastSampleTokens) {
+      const took = this.#groupAtMs - this.#groupFromMs;
+      if (took > 0) this.#rate.add(took / this.#groupTokens, this.#groupAtMs);
+    }
+    this.#groupFromMs = Math.max(ticket.sentMs, this.#groupAtMs);
+    this.#groupTokens = ticket.uncachedTokens;
+    this.#groupAtMs = nowMs;
+  }
+}

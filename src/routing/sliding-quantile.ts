@@ -1,0 +1,44 @@
+// A quantile over the last measurements of something that drifts: robust to the one that a pause or a preemption has spoilt.
+// Sorted once in a while and not at each question, as it is asked far more often than it changes.
+
+const keptSamples = 64;
+/** Measurements that are older say nothing any more while there are newer ones. */
+const maxAgeMs = 10 * 60_000;
+const sortEvery = 16;
+/** Below this the prior is mixed in. */
+const trustedSamples = 8;
+
+export class SlidingQuantile {
+  readonly #quantile: number;
+  readonly #values: number[] = [];
+  readonly #times: number[] = [];
+  #at = 0;
+  #unsorted = 0;
+  #value = 0;
+  #weight = 0;
+
+  constructor(quantile: number) {
+    this.#quantile = quantile;
+  }
+
+  add(value: number, nowMs: number): void {
+    this.#values[this.#at] = value;
+    this.#times[this.#at] = nowMs;
+    this.#at = (this.#at + 1) % keptSamples;
+    this.#unsorted++;
+  }
+
+  /** @param prior what is believed without measurements */
+  value(prior: number): number {
+    if (this.#unsorted >= (this.#values.length < keptSamples ? 1 : sortEvery)) this.#sort();
+    return this.#weight >= 1 ? this.#value : this.#value * this.#weight + prior * (1 - this.#weight);
+  }
+
+  #sort(): void {
+    const newest = Math.max(...this.#times);
+    const kept = this.#values.filter((_, i) => newest - (this.#times[i] ?? 0) <= maxAgeMs).sort((a, b) => a - b);
+    this.#value = kept[Math.min(kept.length - 1, Math.floor(kept.length * this.#quantile))] ?? 0;
+    this.#weight = Math.min(1, kept.length / trustedSamples);
+    this.#unsorted = 0;
+  }
+}

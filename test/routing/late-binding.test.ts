@@ -1,0 +1,161 @@
+// Late binding over simulated endpoints that have room for some tokens: who goes next, and that nobody waits for ever.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { costPolicy, defaultCost } from "../../src/routing/cost.ts";
+import { LateBinding, defaultLateBinding, type Waiting } from "../../src/routing/late-binding.ts";
+import { EndpointLoad } from "../../src/routing/load.ts";
+import type { Candidate } from "../../src/routing/policy.ts";
+import { request, seeded } from "./support.ts";
+
+interface Fleet {
+  readonly candidates: Candidate[];
+  readonly loads: EndpointLoad[];
+}
+
+function fleet(count: number): Fleet {
+  const loads = Array.from({ length: count }, () => new EndpointLoad());
+  return { loads, candidates: loads.map((load, i) => ({ id: `e${i}`, weight: 1, load })) };
+}
+
+class Request implements Waiting {
+  readonly view;
+  readonly #candidates: readonly Candidate[];
+
+  constructor(promptTokens: number, candidates: readonly Candidate[]) {
+    this.view = request({ promptTokens, mayWait: true });
+    this.#candidates = candidates;
+  }
+
+  candidates(): readonly Candidate[] {
+    return this.#candidates;
+  }
+}
+
+function queueOf(sizes: readonly number[], candidates: readonly Candidate[]): LateBinding<Request> {
+  const queue = new LateBinding<Request>(costPolicy(null), seeded(1));
+  for (const size of sizes) queue.add(new Request(size, candidates), size, candidates, 0);
+  return queue;
+}
+
+test("the policy says wait while the cheapest endpoint has its fill, and only where that is allowed", () => {
+  const { candidates, loads } = fleet(2);
+  for (const load of loads) load.send(9000, 9000, null, 0);
+  const choose = costPolicy(null);
+  assert.ok("wait" in choose(request({ mayWait: true }), candidates, seeded(1)));
+  assert.ok(!("wait" in choose(request(), candidates, seeded(1))));
+  assert.ok(
+    !(
+      "wait" in
+      costPolicy(null, { ...defaultCost, handOverTokens: Number.POSITIVE_INFINITY })(
+        request({ mayWait: true }),
+        candidates,
+        seeded(1),
+      )
+    ),
+  );
+});
+
+test("the one with least work goes first, and nothing goes while there is no room", () => {
+  const { candidates, loads } = fleet(1);
+  const queue = queueOf([5000, 300, 2000], candidates);
+  const busy = loads[0]?.send(9000, 9000, null, 0);
+  assert.equal(queue.next(0), null);
+  busy?.firstToken(0, true);
+  const sizes: number[] = [];
+  for (let next = queue.next(1); next !== null; next = queue.next(1)) sizes.push(next.waiting.view.promptTokens);
+  assert.deepEqual(sizes, [300, 2000, 5000]);
+  assert.equal(queue.length, 0);
+  assert.equal(queue.tokens, 0);
+});
+
+test("one whose client left is not there any more", () => {
+  const { candidates } = fleet(1);
+  const queue = queueOf([100, 200], candidates);
+  const [first] = queue;
+  assert.ok(first !== undefined);
+  assert.ok(queue.remove(first));
+  assert.ok(!queue.remove(first));
+  assert.equal(queue.next(0)?.waiting.view.promptTokens, 200);
+});
+
+test("a large request that smaller ones overtake goes when its patience is at an end", () => {
+  const { candidates, loads } = fleet(1);
+  const queue = queueOf([20_000], candidates);
+  let overtakers = 0;
+  for (let turn = 0; turn < 1000; turn++) {
+    queue.add(new Request(500, candidates), 500, candidates, turn);
+    const next = queue.next(turn);
+    assert.ok(next !== null);
+    if (next.waiting.view.promptTokens === 20_000) break;
+    overtakers++;
+    // served at once
+    loads[0]?.send(500, 500, null, turn).release(turn);
+  }
+  assert.ok(overtakers >= 16 && overtakers <= 18, `${overtakers} went before it`);
+});
+
+test("nobody is overtaken by more than twice what was before it, and one more", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 50, max: 12_000 }), { minLength: 5, maxLength: 120 }),
+      fc.integer({ min: 1, max: 4 }),
+      fc.integer(),
+      (sizes, count, seed) => {
+        const { candidates, loads } = fleet(count);
+        const random = seeded(seed);
+        const queue = new LateBinding<Request>(costPolicy(null), random);
+        const all = sizes.map((size) => new Request(size, candidates));
+        const before = new Map<Request, number>();
+        const overtaken = new Map<Request, number>();
+        let largest = 0;
+        let now = 0;
+        const rest = [...all];
+        const inService: { release(now: number): void; firstToken(now: number, streamed: boolean): void }[] = [];
+        while (rest.length > 0 || queue.length > 0) {
+          now += 10;
+          for (const one of rest.splice(0, Math.floor(random() * 4))) {
+            let ahead = queue.tokens;
+            for (const load of loads) ahead += load.queuedTokens(now);
+            before.set(one, ahead);
+            overtaken.set(one, 0);
+            queue.add(one, one.view.promptTokens, candidates, now);
+          }
+          for (let next = queue.next(now); next !== null; next = queue.next(now)) {
+            const { waiting, choice } = next;
+            const tokens = waiting.view.promptTokens;
+            largest = Math.max(largest, tokens);
+            for (const other of queue) {
+              if (all.indexOf(other) < all.indexOf(waiting)) overtaken.set(other, (overtaken.get(other) ?? 0) + tokens);
+            }
+            const ticket = loads[choice.index]?.send(tokens, tokens, null, now);
+            if (ticket !== undefined) inService.push(ticket);
+          }
+          const done = inService.shift();
+          done?.firstToken(now, true);
+          done?.release(now);
+        }
+        for (const one of inService) one.release(now);
+        for (const one of all) {
+          const bound = Math.max(2 * (before.get(one) ?? 0), 8192 * count) + largest;
+          assert.ok(
+            (overtaken.get(one) ?? 0) <= bound,
+            `${overtaken.get(one)} tokens went before one that allows ${bound}`,
+          );
+        }
+        for (const load of loads)
+          assert.equal(load.queued + load.running + load.heldTokens + load.queuedTokens(now), 0);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test("however long the queue, one that is overdue goes to its best endpoint", () => {
+  const { candidates, loads } = fleet(2);
+  for (const load of loads) load.send(1e6, 1e6, null, 0);
+  const queue = new LateBinding<Request>(costPolicy(null), seeded(1), { ...defaultLateBinding, maxWaitMs: 1000 });
+  queue.add(new Request(100, candidates), 100, candidates, 0);
+  assert.equal(queue.next(999), null);
+  assert.equal(queue.next(1000)?.waiting.view.promptTokens, 100);
+});
