@@ -1,0 +1,19 @@
+// A few seeds of `npm run chaos` with every run of the tests. A seed that once found something stays here, with its story.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runChaos } from "./run.ts";
+
+const seeds: readonly (readonly [seed: number, story: string])[] = [
+  [2, "endpoints come and go"],
+  [3, "a fleet that stays"],
+];
+
+for (const [seed, story] of seeds) {
+  test(`E4, C1, C4: whatever goes wrong, each request has one outcome, and nothing is left (seed ${seed}: ${story})`, async (t) => {
+    const { requests, outcomes, violations } = await runChaos(seed, 2);
+    t.diagnostic(`${requests} requests: ${JSON.stringify(outcomes)}`);
+    assert.deepEqual(violations, []);
+    // a storm in which nothing succeeds, or nothing fails, shows nothing
+    assert.ok((outcomes["ok"] ?? 0) >= 20 && requests - (outcomes["ok"] ?? 0) >= 20, JSON.stringify(outcomes));
+  });
+}
