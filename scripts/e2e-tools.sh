@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the full tier (`npm run e2e`) uses and this machine lacks: Debian or Ubuntu packages, and the packages of
-# test/e2e. Does nothing where all of it is present. Needs root or sudo only when a package is missing.
+# test/e2e. Builds Kubernetes where it can. Does nothing where all of it is present. Needs root or sudo only when a package is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,6 +13,16 @@ has() {
   # servers are in sbin, where the PATH of a plain user does not look
   PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null
 }
+
+# A real Kubernetes is built from its Go modules where its setup script stands beside the repository: minutes of work, so it
+# is started before all else and goes on when this script is done. `npm run e2e` waits for it.
+kube_up=../shared/kube/kube-up.sh
+if [ -e "$kube_up" ] && [ -z "${KUBECONFIG:-}" ] && [ "$(id -u)" -eq 0 ] && has go && has gcc; then
+  if [ -n "${LMSTACK_CACHE:-}" ]; then export KUBE_CACHE="${KUBE_CACHE:-$LMSTACK_CACHE/kube}"; fi
+  log="${TMPDIR:-/tmp}/lmstack-kube-build.log"
+  echo "e2e-tools: building Kubernetes in the background, unless it is built; log: $log"
+  KUBE_BUILD_ONLY=1 setsid nice flock -o "$kube_up" bash "$kube_up" >"$log" 2>&1 </dev/null &
+fi
 
 wanted=()
 has nginx || wanted+=(nginx-light)

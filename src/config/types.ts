@@ -1,7 +1,7 @@
 // What the router is told, after flags, environment and files have been read, checked and given their defaults.
 // Rooms take the part that concerns them; none of them reads an option by its flag's name.
 
-/** One engine as configured. */
+/** One engine as configured or discovered. */
 export interface EndpointSpec {
   /** Origin with an optional path prefix, no trailing slash: `http://10.0.0.1:8000`. */
   readonly url: string;
@@ -13,6 +13,12 @@ export interface EndpointSpec {
   readonly modelType: ModelType | null;
   /** Where its KV events are had; absent = the engine is asked. */
   readonly kvEvents?: KvEvents;
+  /** Tells engines apart that follow each other at one URL, as a pod's uid does; absent = the URL is all there is. */
+  readonly identity?: string;
+  /** Its weights are put away: it is listed, and gets no requests. */
+  readonly sleeping?: boolean;
+  /** When this changes, the engine's models may have: it is asked at once. */
+  readonly modelsRevision?: string;
 }
 
 /** Ports on the engine's host. Rank r of a data-parallel engine is found at each port + r. */

@@ -1,6 +1,6 @@
 // What a test of the full tier needs from the machine. Where it is missing the test is skipped, and says so; under CI=true
 // that is a failure, since a suite that quietly stopped running protects nobody. LMSTACK_E2E_WITHOUT names what a CI does
-// without on purpose (`vllm`, or a tool's name, with commas between).
+// without on purpose (`vllm`, `kubernetes`, or a tool's name, with commas between).
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
@@ -31,6 +31,18 @@ export function requireVllm(t: TestContext): string | null {
     "vllm",
     "set LMSTACK_TEST_VLLM_URL (and name the test's file *vllm*.test.ts, so that it runs while one is up)",
   );
+}
+
+/**
+ * Asks for a cluster: KUBECONFIG, with kubectl on the PATH. Name the test's file *kubernetes*.test.ts, so that it runs
+ * while one is up.
+ * @returns false when the test was skipped: return at once
+ * @throws Error under CI=true where there is none
+ */
+export function requireCluster(t: TestContext): boolean {
+  if ((process.env["KUBECONFIG"] ?? "") !== "") return true;
+  missing(t, "kubernetes", "npm run e2e starts one where its setup script is at hand (as root); or set KUBECONFIG");
+  return false;
 }
 
 /**
