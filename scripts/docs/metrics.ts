@@ -13,22 +13,36 @@ export function metricsPage(): string {
     lists.set(title, values);
     return `${code(label)}: [closed list](#${title.replaceAll(" ", "-")})`;
   };
-  const rows = metrics.map(([name, metric]) => [
-    code(name),
-    metric.type,
-    Object.entries(metric.labels)
-      .map(([label, values]) => labelText(name, label, values))
-      .join("; "),
-    metric.help,
-  ]);
+  const rowsOf = (some: readonly [string, MetricDefinition][]): string[][] =>
+    some.map(([name, metric]) => [
+      code(name),
+      metric.type,
+      Object.entries(metric.labels)
+        .map(([label, values]) => labelText(name, label, values))
+        .join("; "),
+      metric.help,
+    ]);
+  const head = ["Name", "Type", "Labels", "Meaning"];
   const histograms = metrics.filter(([, metric]) => metric.buckets !== undefined);
   return [
     generatedNote("src/observe/catalogue.ts"),
     "# Metrics",
     "",
-    "`GET /metrics` in the text format of Prometheus. Every name and every label value of the router is here; no label ever holds what a client sent. Durations are seconds.",
+    "`GET /metrics` in the text format of Prometheus, or as OpenMetrics for whoever asks for it, which is how Prometheus gets exemplars: the trace ids of single requests. Every name and every label value of the router is here; no label ever holds what a client sent. Durations are seconds.",
     "",
-    ...table(["Name", "Type", "Labels", "Meaning"], rows),
+    ...table(head, rowsOf(metrics.filter(([name, { legacy }]) => legacy !== true && !name.startsWith("gen_ai_")))),
+    "",
+    "## OpenTelemetry's names",
+    "",
+    "What the semantic conventions for generative AI ask of a model server, with their buckets.",
+    "",
+    ...table(head, rowsOf(metrics.filter(([name]) => name.startsWith("gen_ai_")))),
+    "",
+    "## production-stack's names",
+    "",
+    "For dashboards, adapters and triggers that exist; off with `--no-legacy-metrics`. Some of them are constants, or never set, in production-stack's router; here they hold what their names say. Not here: the semantic cache's and the PII names, since there is neither.",
+    "",
+    ...table(head, rowsOf(metrics.filter(([, { legacy }]) => legacy === true))),
     "",
     "## Buckets",
     "",

@@ -99,6 +99,7 @@ class Builder {
       trustedProxies: v["trusted-proxies"],
       injectStreamUsage: v["inject-stream-usage"],
       legacyMetrics: v["legacy-metrics"],
+      logStatsMs: v["log-stats"] ? ms(v["log-stats-interval"]) : null,
       log: { level, format, routingLine: v["log-routing-line"] ?? (format === "text" && saysInfo.has(level)) },
       dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
       dynamic: this.#dynamic(dynamic, partial),

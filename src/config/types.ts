@@ -112,6 +112,8 @@ export interface RouterConfig {
   readonly trustedProxies: readonly string[];
   readonly injectStreamUsage: boolean;
   readonly legacyMetrics: boolean;
+  /** Time between two tables of statistics on standard output; null = none. */
+  readonly logStatsMs: number | null;
   readonly log: {
     readonly level: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
     readonly format: "text" | "json";

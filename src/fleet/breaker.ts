@@ -1,7 +1,8 @@
 // Whether an endpoint may be used, from what happened to it: ready -> ejected -> probing -> slow start -> ready. One probe
 // request decides about the return, never a rush of them. Pure: time comes in as an argument.
 
-export type BreakerState = "ready" | "ejected" | "probing" | "slow_start";
+export const breakerStates = ["ready", "ejected", "probing", "slow_start"] as const;
+export type BreakerState = (typeof breakerStates)[number];
 
 export interface BreakerOptions {
   /** Failures in a row that eject. */
@@ -40,23 +41,33 @@ export class Breaker {
   #ejections = 0;
   #untilMs = 0;
   #probeSinceMs = -1;
-  #slowSinceMs = 0;
+  #slowSinceMs = Number.NEGATIVE_INFINITY;
   #checksPass = true;
-  /** Times it was ejected since the start. */
-  ejected = 0;
+  /** Times that it came into a state since the start. */
+  readonly transitions: Record<BreakerState, number> = { ready: 0, ejected: 0, probing: 0, slow_start: 0 };
 
   constructor(options: BreakerOptions = breakerDefaults) {
     this.#options = options;
   }
 
+  /** Times that it was taken out since the start. */
+  get ejected(): number {
+    return this.transitions.ejected;
+  }
+
+  /** When it last came back after it was taken out, by the clock. */
+  get returnedMs(): number {
+    return this.#slowSinceMs;
+  }
+
   /** The state now; time alone moves it from ejected to probing and from slow start to ready. */
   state(nowMs: number): BreakerState {
     if (this.#state === "ejected" && this.#checksPass && nowMs >= this.#untilMs) {
-      this.#state = "probing";
+      this.#become("probing");
       this.#probeSinceMs = -1;
     }
     if (this.#state === "slow_start" && nowMs - this.#slowSinceMs >= this.#options.slowStartMs) {
-      this.#state = "ready";
+      this.#become("ready");
       this.#ejections = 0;
     }
     return this.#state;
@@ -100,7 +111,7 @@ export class Breaker {
     this.#roll(nowMs);
     this.#successes++;
     if (this.#state === "probing") {
-      this.#state = "slow_start";
+      this.#become("slow_start");
       this.#slowSinceMs = nowMs;
       this.#resetWindow(nowMs);
     }
@@ -133,13 +144,17 @@ export class Breaker {
 
   #eject(nowMs: number): void {
     const { ejectMs, maxEjectMs } = this.#options;
-    this.#state = "ejected";
+    this.#become("ejected");
     this.#untilMs = nowMs + Math.min(maxEjectMs, ejectMs * 2 ** Math.min(this.#ejections, 16));
     this.#ejections++;
-    this.ejected++;
     this.#consecutive = 0;
     this.#probeSinceMs = -1;
     this.#resetWindow(nowMs);
+  }
+
+  #become(state: BreakerState): void {
+    this.#state = state;
+    this.transitions[state]++;
   }
 
   #roll(nowMs: number): void {

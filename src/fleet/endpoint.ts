@@ -40,6 +40,7 @@ export class Endpoint {
   /** An active check has come to an end, good or bad: until then nobody can say which models it has. */
   asked = false;
   #checked = false;
+  #readySinceMs = 0;
   #leaving = false;
   readonly #onEmpty: (endpoint: Endpoint) => void;
 
@@ -100,8 +101,14 @@ export class Endpoint {
   }
 
   /** Its first active check passed and its models are known. */
-  becameReady(): void {
+  becameReady(nowMs: number): void {
     this.#checked = true;
+    this.#readySinceMs = nowMs;
+  }
+
+  /** How long it has been in service: since it became ready, or came back after it was taken out; 0 while it is not. */
+  uptimeMs(nowMs: number): number {
+    return this.state(nowMs) === "ready" ? nowMs - Math.max(this.#readySinceMs, this.breaker.returnedMs) : 0;
   }
 
   /**
@@ -113,6 +120,7 @@ export class Endpoint {
     if (this.configuredModels === null) this.models = before.entries.map((entry) => entry.id);
     this.#checked = this.models.length > 0;
     this.asked = this.#checked;
+    this.#readySinceMs = before.#readySinceMs;
   }
 
   /** Discovery no longer lists it: no new requests, the running ones finish. */

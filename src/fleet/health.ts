@@ -138,7 +138,7 @@ export class HealthMonitor {
       endpoint.lastProblem = null;
       endpoint.breaker.checkPassed(now);
       if (!wasKnown) {
-        endpoint.becameReady();
+        endpoint.becameReady(now);
         this.#options.registry.reindex();
         this.#options.onReady(endpoint);
       }

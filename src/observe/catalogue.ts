@@ -1,23 +1,20 @@
 // Every metric of the router, in one table: the registry, `docs/metrics.md`, dashboards and tests read it, so that nobody can
 // query a name that nobody emits. Label values are bounded by construction: configured or discovered models (else `other`),
-// endpoints that exist, closed lists. Never a client's string.
+// endpoints that exist, closed lists. Never a client's string. The names that others have given stand in files of their own.
 import { errorCatalogue, outcomes } from "../errors/catalogue.ts";
 import { apiNames } from "../api/table.ts";
 import { choiceReasons } from "../routing/policy.ts";
+import { breakerStates } from "../fleet/breaker.ts";
 import { endpointStates } from "../fleet/endpoint.ts";
 import { policyNames } from "../config/types.ts";
+import { genAiMetrics } from "./catalogue-genai.ts";
+import { endpointValues, modelValues, type MetricDefinition } from "./metric-definition.ts";
+import { legacyMetrics } from "./catalogue-legacy.ts";
 
-export interface MetricDefinition {
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly help: string;
-  /** Label name -> where its values come from: a closed list, or a bounded set in words. */
-  readonly labels: Readonly<Record<string, readonly string[] | string>>;
-  /** Upper bounds, ascending, without +Inf. */
-  readonly buckets?: readonly number[];
-}
+export type { MetricDefinition } from "./metric-definition.ts";
 
-const model = "models that are configured or discovered, else `other`";
-const endpoint = "endpoints that discovery lists";
+const model = modelValues;
+const endpoint = endpointValues;
 
 export const attemptOutcomes = [
   "ok",
@@ -45,16 +42,28 @@ export const retryReasons = [
 ] as const;
 export type RetryReason = (typeof retryReasons)[number];
 
+export const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"] as const;
+export type StatusClass = (typeof statusClasses)[number];
+
 const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
 const firstTokenBuckets = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
 ];
+const overheadBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
+const connectBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** Few, as there is one set for each endpoint. */
+const endpointFirstTokenBuckets = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-export const metricCatalogue = {
+const ownMetrics = {
   lmstack_requests_total: {
     type: "counter",
     help: "Requests for an engine that ended, by how they ended.",
     labels: { model, api: apiNames, outcome: outcomes },
+  },
+  lmstack_responses_total: {
+    type: "counter",
+    help: "Requests for an engine that ended, by the class of the status that the client got; none = it left before.",
+    labels: { model, status_class: statusClasses },
   },
   lmstack_requests_in_flight: {
     type: "gauge",
@@ -69,9 +78,15 @@ export const metricCatalogue = {
   },
   lmstack_time_to_first_token_seconds: {
     type: "histogram",
-    help: "From a request's head to the first event of a stream, or to the answer where it is no stream.",
+    help: "From a request's head to the first event of a stream. Answers that are no stream are not counted: their first token can't be seen.",
     labels: { model },
     buckets: firstTokenBuckets,
+  },
+  lmstack_router_overhead_seconds: {
+    type: "histogram",
+    help: "Time in the router that waits neither for a client nor for an engine: from the last byte of a request until it is handed to an engine, and again for each retry.",
+    labels: { model },
+    buckets: overheadBuckets,
   },
   lmstack_errors_total: {
     type: "counter",
@@ -120,10 +135,37 @@ export const metricCatalogue = {
     help: "Endpoints that serve a model, by state.",
     labels: { model, state: endpointStates },
   },
-  lmstack_endpoint_ejections_total: {
+  lmstack_endpoint_state: {
+    type: "gauge",
+    help: "1 for the state that an endpoint is in; the others have no series.",
+    labels: { endpoint, state: endpointStates },
+  },
+  lmstack_endpoint_breaker_state: {
+    type: "gauge",
+    help: "1 for the state that an endpoint's breaker is in; the others have no series.",
+    labels: { endpoint, state: breakerStates },
+  },
+  lmstack_endpoint_breaker_transitions_total: {
     type: "counter",
-    help: "Times that the breaker took an endpoint out.",
+    help: "Times that an endpoint's breaker came into a state: to ejected is an endpoint taken out.",
+    labels: { endpoint, to: breakerStates },
+  },
+  lmstack_endpoint_uptime_seconds: {
+    type: "gauge",
+    help: "How long an endpoint has been in service: since it became ready, or came back after it was taken out; 0 while it is not.",
     labels: { endpoint },
+  },
+  lmstack_endpoint_time_to_first_token_seconds: {
+    type: "histogram",
+    help: "From handing a request to an endpoint to the first event of its stream.",
+    labels: { endpoint },
+    buckets: endpointFirstTokenBuckets,
+  },
+  lmstack_engine_connect_seconds: {
+    type: "histogram",
+    help: "Time to make a connection to an engine.",
+    labels: {},
+    buckets: connectBuckets,
   },
   lmstack_engine_connections_opened_total: {
     type: "counter",
@@ -135,6 +177,7 @@ export const metricCatalogue = {
     help: "Requests sent on a connection that had carried one before.",
     labels: { endpoint },
   },
+  lmstack_engine_connections: { type: "gauge", help: "Open connections to engines, idle ones too.", labels: {} },
   lmstack_client_connections: { type: "gauge", help: "Open connections of clients.", labels: {} },
   lmstack_buffered_bytes: { type: "gauge", help: "Request bodies held for their first event.", labels: {} },
   lmstack_event_loop_delay_seconds: {
@@ -147,6 +190,21 @@ export const metricCatalogue = {
     help: "Changes of the dynamic configuration file, by result.",
     labels: { result: ["applied", "rejected"] },
   },
+  lmstack_config_last_reload_successful: {
+    type: "gauge",
+    help: "1 when the last change of the dynamic configuration file was applied, 0 when it was rejected and the one before stays in force.",
+    labels: {},
+  },
+  lmstack_config_last_reload_timestamp_seconds: {
+    type: "gauge",
+    help: "When the configuration in force was applied, Unix time.",
+    labels: {},
+  },
+  lmstack_tls_certificate_expiry_timestamp_seconds: {
+    type: "gauge",
+    help: "When the certificate that clients see expires, Unix time. Without TLS there is no series.",
+    labels: {},
+  },
   lmstack_config_info: {
     type: "gauge",
     help: "1 for the revision of the dynamic configuration in force.",
@@ -154,9 +212,17 @@ export const metricCatalogue = {
   },
   lmstack_build_info: { type: "gauge", help: "1, with the version.", labels: { version: "the one that runs" } },
   lmstack_draining: { type: "gauge", help: "1 while the router is on its way out.", labels: {} },
+  lmstack_heap_used_bytes: { type: "gauge", help: "JavaScript objects, live and not yet collected.", labels: {} },
+  lmstack_external_memory_bytes: {
+    type: "gauge",
+    help: "Memory outside the JavaScript heap that its objects hold: bodies, read buffers.",
+    labels: {},
+  },
   process_resident_memory_bytes: { type: "gauge", help: "Resident memory.", labels: {} },
   process_cpu_seconds_total: { type: "counter", help: "CPU time, user and system.", labels: {} },
   process_start_time_seconds: { type: "gauge", help: "Start of the process, Unix time.", labels: {} },
 } as const satisfies Record<string, MetricDefinition>;
+
+export const metricCatalogue = { ...ownMetrics, ...genAiMetrics, ...legacyMetrics } as const;
 
 export type MetricName = keyof typeof metricCatalogue;

@@ -20,6 +20,21 @@ export interface RequestLine {
   readonly error: string | null;
 }
 
+/** What `--log-stats` tells of one engine. Means over the window, in seconds; null = nothing ended in it. */
+export interface StatsRow {
+  readonly models: readonly string[];
+  readonly server: string;
+  readonly state: string;
+  readonly prefillRequests: number;
+  readonly decodingRequests: number;
+  readonly qps: number;
+  readonly avgTtft: number | null;
+  readonly avgLatency: number | null;
+  readonly avgItl: number | null;
+  readonly finished: number;
+  readonly uptimeSeconds: number;
+}
+
 export interface LogOptions {
   readonly level: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
   readonly format: "text" | "json";
@@ -102,6 +117,13 @@ export class RouterLog {
     return this.#json !== null ? this.#level <= 30 : this.#level <= 20;
   }
 
+  /** One table as text; as JSON a line for each engine, which log tools can filter. */
+  stats(rows: readonly StatsRow[]): void {
+    if (this.#json !== null) for (const row of rows) this.#json.info(row, "stats");
+    else this.#gather(statsTable(rows));
+    this.#flush();
+  }
+
   info(message: string, fields: object = {}): void {
     this.#say(30, "info", message, fields);
   }
@@ -148,6 +170,20 @@ export class RouterLog {
       // nobody reads any more
     }
   }
+}
+
+function statsTable(rows: readonly StatsRow[]): string {
+  const seconds = (value: number | null): string => (value === null ? "-" : `${value.toFixed(3)} s`);
+  const ruler = "=".repeat(50);
+  const blocks = rows.map(
+    (row) =>
+      `Model: ${row.models.map(inLine).join(", ")}\n` +
+      `Server: ${row.server} (${row.state})\n` +
+      ` Request Stats: QPS: ${row.qps.toFixed(2)}, Avg TTFT: ${seconds(row.avgTtft)}, Avg Latency: ${seconds(row.avgLatency)}, ` +
+      `Avg ITL: ${seconds(row.avgItl)}, Prefill Requests: ${row.prefillRequests}, Decoding Requests: ${row.decodingRequests}, ` +
+      `Finished: ${row.finished}, Uptime: ${row.uptimeSeconds.toFixed(0)} sec\n`,
+  );
+  return `${ruler}\n${blocks.join(`${"-".repeat(50)}\n`)}${ruler}\n`;
 }
 
 /** No value is worth more of a line. */

@@ -1,39 +1,8 @@
-// Counters, gauges and histograms whose children are plain objects with a number in them: the hot path increments a field.
-// The names come from the catalogue; a child's labels are rendered once. Text format of Prometheus, version 0.0.4. Why not
+// Families of series, made from the catalogue and from nothing else: what is not there can't be emitted. Why not
 // prom-client: docs/decisions/0003-metrics-registry.md.
 import { metricCatalogue, type MetricDefinition, type MetricName } from "./catalogue.ts";
-
-/** One series of a counter or gauge. */
-export class Value {
-  value = 0;
-  readonly labels: string;
-
-  constructor(labels: string) {
-    this.labels = labels;
-  }
-}
-
-/** One series of a histogram. */
-export class Distribution {
-  readonly labels: string;
-  readonly #bounds: readonly number[];
-  readonly counts: Float64Array;
-  sum = 0;
-
-  constructor(labels: string, bounds: readonly number[]) {
-    this.labels = labels;
-    this.#bounds = bounds;
-    this.counts = new Float64Array(bounds.length + 1);
-  }
-
-  observe(value: number): void {
-    const bounds = this.#bounds;
-    let i = 0;
-    while (i < bounds.length && value > (bounds[i] ?? 0)) i++;
-    this.counts[i] = (this.counts[i] ?? 0) + 1;
-    this.sum += value;
-  }
-}
+import { endOf, renderFamily, renderLabels, type Format } from "./exposition.ts";
+import { Distribution, Value } from "./series.ts";
 
 class Family<Child extends Value | Distribution> {
   readonly name: MetricName;
@@ -55,7 +24,7 @@ class Family<Child extends Value | Distribution> {
     const key = values.join("\u0000");
     let child = this.#children.get(key);
     if (child === undefined) {
-      child = this.#create(this.#labelNames.map((name, i) => `${name}="${escape(values[i] ?? "")}"`).join(","));
+      child = this.#create(renderLabels(this.#labelNames, values));
       this.#children.set(key, child);
     }
     return child;
@@ -68,6 +37,10 @@ class Family<Child extends Value | Distribution> {
     return sum;
   }
 
+  get size(): number {
+    return this.#children.size;
+  }
+
   /** Forgets all series: for those that are set anew at each scrape. */
   clear(): void {
     this.#children.clear();
@@ -75,44 +48,24 @@ class Family<Child extends Value | Distribution> {
 
   /** Forgets the series whose first label has a value that is not kept: endpoints that are gone. */
   prune(keep: (first: string) => boolean): void {
-    for (const key of this.#children.keys()) if (!keep(key.split("\u0000")[0] ?? "")) this.#children.delete(key);
-  }
-
-  render(): string {
-    const { name } = this;
-    let text = `# HELP ${name} ${this.#definition.help}\n# TYPE ${name} ${this.#definition.type}\n`;
-    for (const child of this.#children.values()) {
-      text +=
-        child instanceof Distribution
-          ? renderDistribution(name, child, this.#definition.buckets ?? [])
-          : renderValue(name, child);
+    for (const key of this.#children.keys()) {
+      const end = key.indexOf("\u0000");
+      if (!keep(end < 0 ? key : key.slice(0, end))) this.#children.delete(key);
     }
-    return text;
   }
-}
 
-function renderValue(name: string, child: Value): string {
-  return child.labels === "" ? `${name} ${child.value}\n` : `${name}{${child.labels}} ${child.value}\n`;
-}
-
-function renderDistribution(name: string, child: Distribution, bounds: readonly number[]): string {
-  const prefix = child.labels === "" ? "" : `${child.labels},`;
-  const braces = child.labels === "" ? "" : `{${child.labels}}`;
-  let text = "";
-  let total = 0;
-  for (let i = 0; i <= bounds.length; i++) {
-    total += child.counts[i] ?? 0;
-    text += `${name}_bucket{${prefix}le="${i < bounds.length ? bounds[i] : "+Inf"}"} ${total}\n`;
+  render(format: Format): string {
+    return renderFamily(this.name, this.#definition, this.#children.values(), format);
   }
-  return `${text}${name}_sum${braces} ${child.sum}\n${name}_count${braces} ${total}\n`;
-}
-
-function escape(value: string): string {
-  return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
 }
 
 type ValueName = { [N in MetricName]: (typeof metricCatalogue)[N]["type"] extends "histogram" ? never : N }[MetricName];
 type DistributionName = Exclude<MetricName, ValueName>;
+
+export interface RegistryOptions {
+  /** Emit the families that are production-stack's. */
+  readonly legacy: boolean;
+}
 
 export class MetricsRegistry {
   readonly #families = new Map<MetricName, Family<Value> | Family<Distribution>>();
@@ -120,13 +73,16 @@ export class MetricsRegistry {
   readonly #distributions = new Map<DistributionName, Family<Distribution>>();
   readonly #collectors: (() => void)[] = [];
 
-  constructor() {
+  /** Whether production-stack's families are there. */
+  readonly legacy: boolean;
+
+  constructor({ legacy }: RegistryOptions) {
+    this.legacy = legacy;
     for (const name of Object.keys(metricCatalogue) as MetricName[]) {
+      const definition: MetricDefinition = metricCatalogue[name];
+      if (definition.legacy === true && !legacy) continue;
       if (isDistribution(name)) {
-        const family = new Family<Distribution>(
-          name,
-          (labels, definition) => new Distribution(labels, definition.buckets ?? []),
-        );
+        const family = new Family<Distribution>(name, (labels, { buckets }) => new Distribution(labels, buckets ?? []));
         this.#distributions.set(name, family);
         this.#families.set(name, family);
       } else {
@@ -150,16 +106,32 @@ export class MetricsRegistry {
     return family;
   }
 
+  /** Series of all families. */
+  get size(): number {
+    let size = 0;
+    for (const family of this.#families.values()) size += family.size;
+    return size;
+  }
+
+  /** Forgets the series of endpoints that are gone, in every family whose first label names one. */
+  pruneEndpoints(ids: ReadonlySet<string>, urls: ReadonlySet<string>): void {
+    for (const [name, family] of this.#families) {
+      const [first] = Object.keys(metricCatalogue[name].labels);
+      if (first === "endpoint") family.prune((id) => ids.has(id));
+      else if (first === "server") family.prune((url) => urls.has(url));
+    }
+  }
+
   /** Runs before each scrape, to set what is computed and not counted. */
   onScrape(collect: () => void): void {
     this.#collectors.push(collect);
   }
 
-  render(): string {
+  render(format: Format = "prometheus"): string {
     for (const collect of this.#collectors) collect();
     let text = "";
-    for (const family of this.#families.values()) text += family.render();
-    return text;
+    for (const family of this.#families.values()) text += family.render(format);
+    return text + endOf[format];
   }
 }
 

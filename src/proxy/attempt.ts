@@ -80,7 +80,9 @@ export class Attempt implements EngineReceiver {
     this.#connection.resume();
   }
 
-  onConnected(): void {}
+  onConnected(): void {
+    this.#owner.connected(this.startedMs);
+  }
 
   onHead(head: ResponseHead): void {
     this.head = head;

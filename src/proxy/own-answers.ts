@@ -3,6 +3,7 @@
 import { errorAnswer } from "../api/error-body.ts";
 import type { OwnRow } from "../api/table.ts";
 import type { Exchange } from "../http/exchange.ts";
+import { contentTypes, formatFor } from "../observe/exposition.ts";
 import type { RouterContext } from "./context.ts";
 import { modelNotFound } from "./failure.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -47,11 +48,7 @@ export class OwnAnswers {
         exchange.answer(200, json, JSON.stringify({ version: this.#state.version }));
         return true;
       case "metrics":
-        exchange.answer(
-          200,
-          ["content-type", "text/plain; version=0.0.4; charset=utf-8"],
-          this.#ctx.metrics.registry.render(),
-        );
+        this.#metrics(exchange);
         return true;
       case "engines":
         exchange.answer(200, noStore, JSON.stringify(this.#engines()));
@@ -65,6 +62,11 @@ export class OwnAnswers {
         );
         return true;
     }
+  }
+
+  #metrics(exchange: Exchange): void {
+    const format = formatFor(exchange.header("accept"));
+    exchange.answer(200, ["content-type", contentTypes[format]], this.#ctx.metrics.registry.render(format));
   }
 
   #model(exchange: Exchange, id: string): void {

@@ -112,6 +112,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   onBodyEnd(): void {
     if (this.#ended || this.#intake === null) return;
+    this.#record.received();
     try {
       this.#facts = this.#intake.finish();
       this.#route(this.#facts);
@@ -229,7 +230,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     const tokens = this.#promptTokens;
     const ticket = endpoint.load.send(tokens, tokens - cachedTokens, null, nowMs);
     this.#cachedTokens = cachedTokens;
-    this.#record.beganAttempt(selection);
+    this.#record.beganAttempt(selection, nowMs);
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ticket, nowMs);
     this.#attempt = attempt;
@@ -238,14 +239,19 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
 
   // --- what the relay reports
 
+  connected(startedMs: number): void {
+    this.#record.connected(startedMs);
+  }
+
   commit(head: ResponseHead, stream: boolean, length: number | null): void {
     const { exchange } = this;
     const ctx = this.#ctx;
     const attempt = this.#attempt;
     const now = ctx.clock.nowMs();
-    this.#record.firstToken(now);
+    this.#record.answering(head.status);
     this.#answerStatus = head.status;
     if (attempt !== null) {
+      if (stream) this.#record.firstToken(attempt, now);
       attempt.committed = true;
       // an endpoint that answers is back; it need not wait until a stream of minutes is over
       if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
@@ -440,6 +446,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       this.#heartbeatSent = true;
       const { head } = attempt;
       if (head === null) return;
+      this.#record.answering(head.status);
       exchange.begin(answerHead(head, this.#record.requestId, true), null);
     }
     exchange.write(exchange.canChunk ? pingChunk : pingPlain);

@@ -9,6 +9,8 @@ import type { AttemptFailure } from "./failure.ts";
 /** What a relay tells the request that it serves. */
 export interface RelayOwner {
   readonly exchange: Exchange;
+  /** A connection was made for it. @param startedMs when that began, by the clock */
+  connected(startedMs: number): void;
   /** The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more. */
   commit(head: ResponseHead, stream: boolean, length: number | null): void;
   usage(usage: Usage): void;

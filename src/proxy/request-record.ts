@@ -5,7 +5,7 @@ import type { Usage } from "../api/usage.ts";
 import type { LmstackError, Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { AttemptOutcome, RetryReason } from "../observe/catalogue.ts";
-import type { ModelMetrics } from "../observe/router-metrics.ts";
+import type { ModelMetrics } from "../observe/model-metrics.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
 import type { Selection } from "./select.ts";
@@ -23,7 +23,13 @@ export class RequestRecord {
   #model: string | null = null;
   #metrics: ModelMetrics | null = null;
   #last: Selection | null = null;
+  /** The request's last byte came, by the clock. */
+  #wholeAtMs = 0;
+  /** Time in the router that waited for nobody; null = the request was not handed to an engine yet. */
+  #overheadMs: number | null = null;
   #firstTokenMs: number | null = null;
+  /** Status that the client got; 0 = none yet. */
+  #answerStatus = 0;
   #usage: Usage | null = null;
 
   constructor(ctx: RouterContext, row: RelayRow, requestId: string, receivedAtMs: number) {
@@ -37,12 +43,22 @@ export class RequestRecord {
   routed(model: string | null): void {
     this.#model = model;
     this.#metrics = this.#ctx.metrics.model(model);
-    this.#metrics.inFlight.value++;
+    this.#ctx.metrics.arrived(this.#metrics);
   }
 
-  /** The policy has chosen an endpoint, and the request is on its way to it. */
+  /** The request is whole: from here on its time is the router's. */
+  received(): void {
+    this.#wholeAtMs = this.#ctx.clock.nowMs();
+  }
+
+  /**
+   * The policy has chosen an endpoint, and the request is on its way to it.
+   * @param nowMs when it was asked
+   */
   chose({ endpoint, reason }: Selection, session: string | null, nowMs: number): void {
     const { metrics, routing, log, clock } = this.#ctx;
+    const sinceMs = this.attempts > 1 ? nowMs : this.#wholeAtMs;
+    this.#overheadMs = (this.#overheadMs ?? 0) + clock.nowMs() - sinceMs;
     metrics.choice(routing.name, reason).value++;
     if (!log.wantsRouting) return;
     log.routed(this.requestId, session, endpoint.url, clock.wallMs(), nowMs - this.#receivedAtMs);
@@ -52,14 +68,28 @@ export class RequestRecord {
     this.#ctx.metrics.retry(reason).value++;
   }
 
-  beganAttempt(selection: Selection): void {
+  beganAttempt(selection: Selection, nowMs: number): void {
     this.attempts++;
     this.#last = selection;
+    this.#ctx.metrics.endpoint(selection.endpoint).sent(nowMs);
   }
 
-  firstToken(nowMs: number): void {
+  /** A connection was made for an attempt. @param startedMs when that began */
+  connected(startedMs: number): void {
+    const { clock, metrics } = this.#ctx;
+    metrics.connect.observe((clock.nowMs() - startedMs) / 1000);
+  }
+
+  /** The head of an answer leaves. */
+  answering(status: number): void {
+    this.#answerStatus = status;
+  }
+
+  /** A stream's first event came. */
+  firstToken(attempt: Attempt, nowMs: number): void {
     this.#firstTokenMs = nowMs - this.#receivedAtMs;
     this.#metrics?.firstToken.observe(this.#firstTokenMs / 1000);
+    this.#ctx.metrics.endpoint(attempt.endpoint).began(nowMs, nowMs - attempt.startedMs);
   }
 
   /** Tokens told by the engine; where it tells several times the last word counts. */
@@ -84,7 +114,7 @@ export class RequestRecord {
     if (verdict === "success") endpoint.breaker.success(now, isProbe);
     else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();
-    this.#ctx.metrics.attempt(endpoint.id, outcome).value++;
+    this.#ctx.metrics.endpoint(endpoint).attempt(outcome).value++;
   }
 
   /** An attempt that ended before is charged to its endpoint after all. */
@@ -100,14 +130,19 @@ export class RequestRecord {
 
   /** The one outcome. */
   ended(outcome: Outcome, status: number, error: string | null): void {
-    const { clock, log } = this.#ctx;
-    const durationMs = clock.nowMs() - this.#receivedAtMs;
-    const known = this.#metrics;
-    const metrics = known ?? this.#ctx.metrics.model(null);
-    if (known !== null) known.inFlight.value--;
-    metrics.ended(this.#row.api, outcome);
-    metrics.duration.observe(durationMs / 1000);
-    if (outcome === "ok") metrics.tokens(this.#usage);
+    const { clock, log, metrics } = this.#ctx;
+    const nowMs = clock.nowMs();
+    const durationMs = nowMs - this.#receivedAtMs;
+    metrics.ended(this.#metrics, this.#last?.endpoint ?? null, {
+      api: this.#row.api,
+      outcome,
+      status: this.#answerStatus !== 0 ? this.#answerStatus : outcome === "client_gone" ? 0 : status,
+      nowMs,
+      durationMs,
+      firstTokenMs: this.#firstTokenMs,
+      overheadMs: this.#overheadMs,
+      usage: this.#usage,
+    });
     if (outcome !== "ok" || log.wantsGood) this.#log(outcome, status, durationMs, error);
   }
 

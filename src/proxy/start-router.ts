@@ -1,4 +1,5 @@
 // Puts the rooms together into a running router: used by `lmstack router`, by `lmstack up`, and by tests on real sockets.
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { Keys, PolledFile } from "../admission/key-files.ts";
@@ -16,7 +17,9 @@ import type { EnginePool } from "../http/engine-pool.ts";
 import { HttpServer } from "../http/server.ts";
 import { Sweeper } from "../http/sweeper.ts";
 import { RouterLog } from "../observe/log.ts";
+import { Mirror } from "../observe/mirror.ts";
 import { RouterMetrics } from "../observe/router-metrics.ts";
+import { StatsLog } from "../observe/stats-log.ts";
 import { createPolicy } from "../routing/policies.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
@@ -67,7 +70,7 @@ const freeBufferBytes = 32 * 1024 * 1024;
 export async function startRouter(config: RouterConfig, deps: RouterDependencies): Promise<RunningRouter> {
   const { clock, random } = deps;
   const log = deps.log ?? new RouterLog(config.log);
-  const metrics = new RouterMetrics();
+  const metrics = new RouterMetrics({ legacy: config.legacyMetrics, windowMs: config.requestStatsWindowMs });
   const poolSweeper = new Sweeper<EnginePool>(clock, poolSweepMs);
   const engineTls = {
     ca: config.engineTls.caFile === null ? null : readFileSync(config.engineTls.caFile, "utf8"),
@@ -127,6 +130,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     page: deps.page,
   });
   const { timeouts, limits } = config;
+  const serverTls = readServerTls(config, metrics);
   const server = new HttpServer(
     clock,
     {
@@ -137,9 +141,9 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       clientStallMs: timeouts.clientStallMs,
     },
     new Dispatcher(ctx, own),
-    readServerTls(config),
+    serverTls,
   );
-  const stopMirror = metrics.mirror({
+  const mirror = new Mirror(metrics, {
     registry,
     clock,
     clientConnections: () => server.connections,
@@ -149,6 +153,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     version: deps.version,
   });
 
+  const appliedAt = metrics.registry.value("lmstack_config_last_reload_timestamp_seconds").child();
   const apply = (next: DynamicConfig, revision: string): void => {
     registry.reconcile(next.endpoints, next.aliases);
     if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, { cache });
@@ -158,13 +163,24 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     health.sync();
     state.dynamic = next;
     state.revision = revision;
+    appliedAt.value = clock.wallMs() / 1000;
   };
   apply(config.dynamic, "static");
+  metrics.registry.value("lmstack_config_last_reload_successful").child().value = 1;
 
-  const closers: (() => void)[] = [() => health.stop(), () => keys.close(), () => registry.close(), stopMirror];
+  const closers: (() => void)[] = [
+    () => health.stop(),
+    () => keys.close(),
+    () => registry.close(),
+    () => mirror.stop(),
+  ];
   const watcher = config.dynamicFile === null ? null : watchDynamic(config.dynamicFile, clock, apply, metrics, log);
   if (watcher !== null) closers.push(() => watcher.close());
-  closers.push(...watchTls(config, server, clock, log));
+  if (config.logStatsMs !== null) {
+    const stats = new StatsLog({ clock, registry, metrics, log, intervalMs: config.logStatsMs });
+    closers.push(() => stats.stop());
+  }
+  closers.push(...watchTls(config, server, clock, log, metrics));
   const stop = (): void => {
     for (const close of closers.splice(0)) close();
     log.close();
@@ -211,22 +227,40 @@ function wait(clock: Clock, ms: number): Promise<void> {
   return ms <= 0 ? Promise.resolve() : new Promise((resolve) => void clock.setTimer(ms, resolve));
 }
 
-function readServerTls(config: RouterConfig): { cert: string; key: string } | null {
+interface ServerTls {
+  readonly cert: string;
+  readonly key: string;
+}
+
+function readServerTls(config: RouterConfig, metrics: RouterMetrics): ServerTls | null {
   if (config.tls === null) return null;
   try {
-    return { cert: readFileSync(config.tls.certFile, "utf8"), key: readFileSync(config.tls.keyFile, "utf8") };
+    return readTlsFiles(config.tls, metrics);
   } catch (error) {
     throw new UsageError(`--tls-cert-file, --tls-key-file: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
+function readTlsFiles(files: { certFile: string; keyFile: string }, metrics: RouterMetrics): ServerTls {
+  const cert = readFileSync(files.certFile, "utf8");
+  const expiry = metrics.registry.value("lmstack_tls_certificate_expiry_timestamp_seconds");
+  expiry.child().value = new X509Certificate(cert).validToDate.getTime() / 1000;
+  return { cert, key: readFileSync(files.keyFile, "utf8") };
+}
+
 /** Takes over renewed certificates: cert-manager and others replace the files long before the old ones expire. */
-function watchTls(config: RouterConfig, server: HttpServer, clock: Clock, log: RouterLog): (() => void)[] {
+function watchTls(
+  config: RouterConfig,
+  server: HttpServer,
+  clock: Clock,
+  log: RouterLog,
+  metrics: RouterMetrics,
+): (() => void)[] {
   const { tls } = config;
   if (tls === null) return [];
   const renew = (): void => {
     try {
-      server.setTls({ cert: readFileSync(tls.certFile, "utf8"), key: readFileSync(tls.keyFile, "utf8") });
+      server.setTls(readTlsFiles(tls, metrics));
     } catch (error) {
       log.error(
         `TLS files: ${error instanceof Error ? error.message : String(error)}; the old certificate stays in force`,
@@ -247,18 +281,21 @@ function watchDynamic(
   log: RouterLog,
 ): DynamicFileWatcher {
   const reloads = metrics.registry.value("lmstack_config_reloads_total");
+  const successful = metrics.registry.value("lmstack_config_last_reload_successful").child();
   return watchDynamicFile({
     ...file,
     clock,
     onChange(next, revision) {
       apply(next, revision);
       reloads.child("applied").value++;
+      successful.value = 1;
       log.info(
         `configuration ${revision} of ${file.path} is in force: ${next.endpoints.length} endpoints, ${next.policy}`,
       );
     },
     onRejected(error) {
       reloads.child("rejected").value++;
+      successful.value = 0;
       const problems = error instanceof DynamicFileError ? error.problems.map(formatProblem).join("; ") : error.message;
       log.error(`configuration ${file.path} is rejected, the old one stays in force: ${problems}`);
     },

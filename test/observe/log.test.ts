@@ -68,3 +68,17 @@ test("a reader of the log that has stopped reading costs a bounded amount of mem
   const [message] = (await once(child, "message")) as [{ heapBytes: number }];
   assert.ok(message.heapBytes < 80 * 1024 * 1024, `${message.heapBytes} of 128 MiB were kept`);
 });
+
+test("a table of statistics is written as it is, and its names can't break its lines", () => {
+  const { log, lines } = textLog();
+  const row = { models: ["a\nb"], server: "http://e:1", state: "ready", prefillRequests: 1, decodingRequests: 2 };
+  log.stats([{ ...row, qps: 0.5, avgTtft: 0.25, avgLatency: 1.5, avgItl: null, finished: 7, uptimeSeconds: 61.2 }]);
+  assert.deepEqual(lines(), [
+    "==================================================",
+    "Model: a\\u000ab",
+    "Server: http://e:1 (ready)",
+    " Request Stats: QPS: 0.50, Avg TTFT: 0.250 s, Avg Latency: 1.500 s, Avg ITL: -, Prefill Requests: 1, Decoding Requests: 2, Finished: 7, Uptime: 61 sec",
+    "==================================================",
+    "",
+  ]);
+});

@@ -121,7 +121,7 @@ test("B1: an engine whose name does not resolve is replaced by another", async (
     modelType: null,
   }));
   router.running.apply({ ...router.context.config.dynamic, endpoints: specs }, "test");
-  for (const endpoint of router.context.registry.list()) endpoint.becameReady();
+  for (const endpoint of router.context.registry.list()) endpoint.becameReady(0);
   assert.equal((await ask()).text, event("hello") + done);
   assert.equal(router.metric('lmstack_retries_total{reason="unreachable"}'), 1);
 });

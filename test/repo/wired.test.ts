@@ -9,8 +9,6 @@ import { readText, repositoryFiles } from "./documents.ts";
 /** Values that nobody reads yet, with the option that says so. */
 const waiting: Readonly<Record<string, OptionName>> = {
   injectStreamUsage: "inject-stream-usage",
-  legacyMetrics: "legacy-metrics",
-  requestStatsWindowMs: "request-stats-window",
 };
 
 /** Names of all values in it, however deep. */

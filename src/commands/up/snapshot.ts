@@ -111,18 +111,17 @@ export class Observer {
   }
 
   #totals(clock: Clock): Totals {
-    let requests = 0;
     let tokens = 0;
     const ttft = Array.from({ length: bounds.length + 1 }, () => 0);
     for (const model of this.#models) {
       const metrics = this.#ctx.metrics.model(model);
       metrics.firstToken.counts.forEach((count, i) => {
         ttft[i] = (ttft[i] ?? 0) + count;
-        requests += count;
       });
       tokens += metrics.generatedTokens.value;
     }
-    return { atMs: clock.nowMs(), requests, errors: this.#ctx.metrics.errorCount(), tokens, ttft };
+    const { metrics } = this.#ctx;
+    return { atMs: clock.nowMs(), requests: metrics.requestCount(), errors: metrics.errorCount(), tokens, ttft };
   }
 }
 
