@@ -245,10 +245,10 @@ test("a secret is never part of a message", () => {
 test("what has no effect, or not yet, is one warning each and no error", () => {
   const { warnings } = parseRouter([
     ..."--lmcache-controller-port 9001 --sentry-dsn https://x@sentry/1 --semantic-cache-dir d".split(" "),
-    ..."--engine-stats-interval 15 --log-stats --k8s-port 8000".split(" "),
+    ..."--engine-stats-interval 15 --k8s-port 8000".split(" "),
   ]);
   assert.deepEqual([...warnings].sort(), [
-    "not built yet, ignored: --engine-stats-interval, --log-stats, --k8s-port",
+    "not built yet, ignored: --engine-stats-interval, --k8s-port",
     "without effect here, ignored: --sentry-dsn, --lmcache-controller-port, --semantic-cache-dir",
   ]);
 });

@@ -134,7 +134,7 @@ test("E2: an endpoint that fails is taken out, tried by exactly one request, and
   assert.equal(bad.requests.length, before, "an ejected endpoint got traffic");
   assert.match(
     (await get(router.port, "/metrics")).text,
-    new RegExp(`lmstack_endpoint_ejections_total\\{endpoint="127.0.0.1:${bad.port}"\\} 1`),
+    new RegExp(`lmstack_endpoint_breaker_transitions_total\\{endpoint="127.0.0.1:${bad.port}",to="ejected"\\} 1`),
   );
   // the probe is held open: while it runs nobody else is sent there
   let answer = (): void => undefined;
