@@ -28,6 +28,8 @@ export interface ConnectionLimits {
 /** A client may go on sending for so long, and so much, after it was told no, so that it gets to read the answer. */
 const lingerMs = 5_000;
 const lingerBytes = 128 * 1024 * 1024;
+/** At the end of a drain, what a connection that was just made may take until its first byte: its request is on its way. */
+const firstWordsMs = 1_000;
 /** Pipelined bytes held while a request is answered. */
 const maxAheadBytes = 256 * 1024;
 
@@ -57,6 +59,9 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #lingering = false;
   #lingered = 0;
   #draining: boolean;
+  #ending = false;
+  /** Whether it has carried a request. */
+  #asked = false;
   /** Last progress of whatever is awaited; its meaning follows the state. */
   #sinceMs: number;
   #lastQueued = 0;
@@ -108,10 +113,24 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     return this.#socket.writableNeedDrain && this.#socket.writableLength > 0;
   }
 
-  /** No further request after the present one; an idle connection ends now. */
+  /**
+   * The next answer is the last one, and says so. An idle connection is left alone: a client whose request crosses with our
+   * end could not know whether it was heard, and must not repeat a POST.
+   */
   drain(): void {
     this.#draining = true;
-    if (this.#exchange === null && !this.#parser.inHead && !this.#lingering) this.#close();
+  }
+
+  /** As {@link drain}, and an idle connection ends now; one that has not said anything yet gets a moment for it. */
+  closeIdle(): void {
+    this.#draining = true;
+    this.#ending = true;
+    this.#closeUnused(this.#clock.nowMs());
+  }
+
+  #closeUnused(nowMs: number): void {
+    if (this.#exchange !== null || this.#parser.inHead || this.#lingering) return;
+    if (this.#asked || nowMs - this.#sinceMs > firstWordsMs) this.#close();
   }
 
   destroy(): void {
@@ -121,6 +140,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   // --- what the parser reports
 
   onHead(head: RequestHead): void {
+    this.#asked = true;
     this.#bodyBytes = 0;
     this.#dropBody = false;
     this.#maxBodyBytes = 0;
@@ -341,6 +361,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     }
     const exchange = this.#exchange;
     if (exchange === null) {
+      if (this.#ending) this.#closeUnused(nowMs);
       if (this.#parser.inHead) {
         if (waited > this.#limits.headMs) this.#refuse(slow("the head", this.#limits.headMs));
       } else if (waited > this.#limits.keepAliveMs) this.#close();

@@ -70,16 +70,19 @@ export class HttpServer {
     if (this.#server instanceof tls.Server) this.#server.setSecureContext(serverTls);
   }
 
-  /** Answers carry `connection: close` from now on, idle connections end. New ones are still accepted. */
+  /**
+   * Answers carry `connection: close` from now on. New connections are still accepted, and idle ones stay until
+   * {@link close}: who asks again on one of them is answered, and moves on afterwards.
+   */
   drain(): void {
     this.#draining = true;
     for (const connection of this.#connections) connection.drain();
   }
 
-  /** Accepts no more. Resolves when the last connection has ended. */
+  /** Accepts no more, idle connections end. Resolves when the last connection has ended. */
   close(): Promise<void> {
     this.#server.close();
-    for (const connection of this.#connections) connection.drain();
+    for (const connection of this.#connections) connection.closeIdle();
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#onEmpty = resolve;

@@ -16,7 +16,8 @@ export function selectEndpoint(ctx: RouterContext, view: RequestView, tried: rea
   const serving = ctx.registry.serving(view.model);
   const now = view.nowMs;
   if (serving === undefined) return null;
-  const usable = tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now);
+  const usable =
+    tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now, ctx.random);
   const first = usable[0];
   if (first === undefined) return null;
   if (usable.length === 1) return { endpoint: first, reason: "only_candidate", cachedTokens: 0 };
@@ -35,7 +36,12 @@ function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
   return true;
 }
 
-function usableEndpoints(serving: readonly Endpoint[], tried: readonly Endpoint[], nowMs: number): Endpoint[] {
+function usableEndpoints(
+  serving: readonly Endpoint[],
+  tried: readonly Endpoint[],
+  nowMs: number,
+  random: () => number,
+): readonly Endpoint[] {
   const checked = serving.filter((endpoint) => endpoint.known);
   const known = tried.length === 0 ? checked : checked.filter((endpoint) => !tried.includes(endpoint));
   for (const endpoint of known) endpoint.weight = endpoint.breaker.weight(nowMs);
@@ -47,5 +53,17 @@ function usableEndpoints(serving: readonly Endpoint[], tried: readonly Endpoint[
   const allowed = ejected * 2 > checked.length ? known : admitted;
   const calm = allowed.filter((endpoint) => endpoint.busyUntilMs <= nowMs);
   // all of them busy: better a queue there than an error here
-  return calm.length > 0 ? calm : allowed;
+  return withoutNewcomers(calm.length > 0 ? calm : allowed, random);
+}
+
+/**
+ * An endpoint that has come back gets its share by lot. A policy that compares loads would send it nothing as long as the
+ * others are idle, for all of the slow start; and who takes part takes part in full.
+ */
+function withoutNewcomers(usable: readonly Endpoint[], random: () => number): readonly Endpoint[] {
+  if (usable.length < 2) return usable;
+  const drawn = usable.filter((endpoint) => endpoint.weight >= 1 || random() < endpoint.weight);
+  if (drawn.length === 0) return usable;
+  for (const endpoint of drawn) endpoint.weight = 1;
+  return drawn;
 }

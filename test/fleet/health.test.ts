@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
 import type { EndpointSpec } from "../../src/config/types.ts";
+import { Random } from "../../src/engine/core/index.ts";
 import { startEngine } from "../../src/engine/serve.ts";
 import { RawClient, get, post, rawRequest, type ClientResponse } from "../helpers/http-client.ts";
 import {
@@ -152,6 +153,32 @@ test("E2: an endpoint that fails is taken out, tried by exactly one request, and
   await turns(20);
   assert.equal(endpoint.breaker.state(clock.nowMs()), "ready");
 });
+
+// leastload weighed an endpoint in its slow start like one with ten times its load: while the others were idle it got
+// nothing at all, for five seconds.
+for (const policy of ["leastload", "roundrobin", "random"]) {
+  test(`E2: an endpoint that has just come back gets a share of light traffic too, a small one (${policy})`, async (t) => {
+    const clock = new ManualClock();
+    const random = new Random(7);
+    const engines = await Promise.all(Array.from({ length: 3 }, () => startRawEngine(t)));
+    const router = await startTestRouter(
+      t,
+      ["--static-backends", engines.map((engine) => engine.url).join(","), "--routing-logic", policy],
+      { clock, random: () => random.unit() },
+    );
+    const endpoint = router.context.registry.list()[0];
+    assert.ok(endpoint);
+    endpoint.breaker.checkFailed(clock.nowMs());
+    endpoint.breaker.checkPassed(clock.nowMs());
+    for (let i = 0; i < 20 && endpoint.breaker.state(clock.nowMs()) !== "slow_start"; i++) await ask(router);
+    assert.equal(endpoint.breaker.state(clock.nowMs()), "slow_start");
+    const before = engines[0]?.requests.length ?? 0;
+    for (let i = 0; i < 200; i++) assert.equal(await ask(router), 200);
+    const share = (engines[0]?.requests.length ?? 0) - before;
+    // a tenth of a third
+    assert.ok(share >= 1 && share <= 20, `${share} of 200 requests`);
+  });
+}
 
 test("E2: a client that leaves an older request does not make room for a second probe", async (t) => {
   const clock = new ManualClock();

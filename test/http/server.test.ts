@@ -379,7 +379,9 @@ test("an answer that is cut is reset, so that nobody takes it for whole", async 
 
 // --- draining
 
-test("a drain ends idle connections, lets running requests finish and says close, and still accepts", async (t) => {
+// A drain used to end idle connections at once. A request that was on its way just then was lost: its client saw the end of
+// a connection and no answer, and nothing may repeat a POST by itself.
+test("a drain answers whoever asks, also on a connection that was idle, and says close; the end of it ends idle ones", async (t) => {
   const { server, held, port, connect } = await serve(t);
   const idle = await connect();
   idle.write(request("/echo", "a"));
@@ -387,7 +389,14 @@ test("a drain ends idle connections, lets running requests finish and says close
   const busy = await connect();
   busy.write(request("/hold"));
   await until(() => held.length === 1, "the request is told");
+  const silent = await connect();
+  const unused = await connect();
+  unused.write(request("/echo", "u"));
+  await unused.response();
   server.drain();
+  idle.write(request("/echo", "again"));
+  const again = await idle.response();
+  assert.deepEqual([again.text, again.header("connection")], ["again", "close"]);
   assert.equal(await idle.ended(), "closed");
   held[0]?.answer(200, [], "finished");
   const response = await busy.response();
@@ -396,8 +405,24 @@ test("a drain ends idle connections, lets running requests finish and says close
   const late = await connect();
   late.write(request("/echo", "late"));
   assert.equal((await late.response()).header("connection"), "close");
-  await server.close();
+  const closed = server.close();
+  assert.equal(await unused.ended(), "closed");
+  // this one's first request is on its way
+  silent.write(request("/echo", "first"));
+  assert.equal((await silent.response()).text, "first");
+  await closed;
   await assert.rejects(RawClient.connect(port), "nobody listens any more");
+});
+
+test("the end of a drain does not wait for ever for a connection that never says anything", async (t) => {
+  const { server, clock, connect } = await serve(t);
+  const silent = await connect();
+  const closed = server.close();
+  await turns(3);
+  assert.equal(silent.end, "open");
+  await pass(clock, 2_000);
+  assert.equal(await silent.ended(), "closed");
+  await closed;
 });
 
 // --- TLS
