@@ -9,7 +9,10 @@ import { configurationPage } from "../src/config/docs/configuration.ts";
 import { errorsPage } from "../src/config/docs/errors.ts";
 import { configSchemaText } from "../src/config/docs/json-schema.ts";
 import { apiPage } from "./docs/api.ts";
+import { behaviourGroups } from "./docs/behaviour-rows.ts";
+import { behaviourPage } from "./docs/behaviour.ts";
 import { metricsPage } from "./docs/metrics.ts";
+import { behaviourTests } from "./support/behaviour-tests.ts";
 
 /** Path from the root of the repository, and what makes its text. */
 const pages: readonly (readonly [path: string, generate: () => string])[] = [
@@ -17,6 +20,7 @@ const pages: readonly (readonly [path: string, generate: () => string])[] = [
   ["docs/errors.md", errorsPage],
   ["docs/api.md", apiPage],
   ["docs/metrics.md", metricsPage],
+  ["docs/behaviour.md", () => behaviourPage(behaviourGroups, behaviourTests())],
   ["docs/config.schema.json", configSchemaText],
 ];
 

@@ -1,5 +1,6 @@
 // Reporter of `node --test` for both tiers: a line for each file and each slow test, skips with their reason, failures in
 // full, and the counts last, where a person and a script look first.
+import { writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import type { TestEvent } from "node:test/reporters";
 import { inspect } from "node:util";
@@ -36,6 +37,7 @@ function shown(error: unknown): string {
 // oxlint-disable-next-line import/no-default-export -- node:test takes a reporter from there
 export default async function* report(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failures: string[] = [];
+  const names: string[] = [];
   for await (const { type, data } of source) {
     if (type === "test:fail") {
       if (data.todo !== undefined || !worthTelling(data.details.error)) continue;
@@ -43,6 +45,7 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
       failures.push(`${title}${shown(data.details.error)}\n`);
       yield title;
     } else if (type === "test:pass") {
+      if (data.skip === undefined) names.push(data.name);
       if (data.skip !== undefined) {
         yield `skip   ${data.name} (${place(data)})${typeof data.skip === "string" ? `: ${data.skip}` : ""}\n`;
       } else if (data.nesting > 0 || data.details.type !== "suite") {
@@ -59,6 +62,8 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
         continue;
       }
       if (failures.length > 0) yield `\n${failures.join("")}`;
+      const list = process.env["LMSTACK_PASSED_TESTS"] ?? "";
+      if (list !== "") writeFileSync(list, JSON.stringify(names));
       yield `\n${passed} passed, ${bad} failed${skipped === 0 ? "" : `, ${skipped} skipped`} in ${seconds(durationMs)}\n`;
     }
   }

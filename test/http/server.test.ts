@@ -137,7 +137,7 @@ test("a head over 64 KiB is answered with 431 that the client can read, whole or
   assert.deepEqual(told, []);
 });
 
-test("a body of exactly the limit passes and one byte more is 413, with a length and in chunks", async (t) => {
+test("A6: a body of exactly the limit passes and one byte more is 413, with a length and in chunks", async (t) => {
   const { bodyErrors, connect } = await serve(t);
   const chunked = (length: number): string =>
     `POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${length.toString(16)}\r\n${"x".repeat(length)}\r\n0\r\n\r\n`;
@@ -155,7 +155,7 @@ test("a body of exactly the limit passes and one byte more is 413, with a length
   assert.deepEqual(bodyErrors, ["body_too_large", "body_too_large"]);
 });
 
-test("a client that goes on sending a body that is too large reads its 413 and is not reset", async (t) => {
+test("A6: a client that goes on sending a body that is too large reads its 413 and is not reset", async (t) => {
   const { connect } = await serve(t);
   const megabyte = "x".repeat(1024 * 1024);
   for (const head of ["Content-Length: 8388608\r\n\r\n", `Transfer-Encoding: chunked\r\n\r\n800000\r\n`]) {
@@ -171,7 +171,7 @@ test("a client that goes on sending a body that is too large reads its 413 and i
   }
 });
 
-test("a client that never stops sending after its 413 is cut after a while", async (t) => {
+test("A6: a client that never stops sending after its 413 is cut after a while", async (t) => {
   const { clock, server, connect } = await serve(t);
   const client = await connect();
   client.socket.allowHalfOpen = true;
@@ -188,7 +188,7 @@ test("a client that never stops sending after its 413 is cut after a while", asy
 
 // --- 100-continue
 
-test("100 Continue is sent when the body is asked for, and not where there is none to wait for", async (t) => {
+test("A6: 100 Continue is sent when the body is asked for, and not where there is none to wait for", async (t) => {
   const { connect } = await serve(t);
   const client = await connect();
   client.write("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
@@ -381,7 +381,7 @@ test("an answer that is cut is reset, so that nobody takes it for whole", async 
 
 // A drain used to end idle connections at once. A request that was on its way just then was lost: its client saw the end of
 // a connection and no answer, and nothing may repeat a POST by itself.
-test("a drain answers whoever asks, also on a connection that was idle, and says close; the end of it ends idle ones", async (t) => {
+test("G1: a drain answers whoever asks, also on a connection that was idle, and says close; the end of it ends idle ones", async (t) => {
   const { server, held, port, connect } = await serve(t);
   const idle = await connect();
   idle.write(request("/echo", "a"));
@@ -414,7 +414,7 @@ test("a drain answers whoever asks, also on a connection that was idle, and says
   await assert.rejects(RawClient.connect(port), "nobody listens any more");
 });
 
-test("the end of a drain does not wait for ever for a connection that never says anything", async (t) => {
+test("G1: the end of a drain does not wait for ever for a connection that never says anything", async (t) => {
   const { server, clock, connect } = await serve(t);
   const silent = await connect();
   const closed = server.close();

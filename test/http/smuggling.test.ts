@@ -50,7 +50,7 @@ test("the corpus is not shrinking", () => {
 });
 
 for (const attack of smugglingCases) {
-  test(`smuggling: ${attack.name}`, async () => {
+  test(`A10: smuggling: ${attack.name}`, async () => {
     const seenBefore = engine.requests().length;
     const client = await RawClient.connect(router.port);
     client.write(Buffer.from(attack.bytes, "latin1"));

@@ -161,7 +161,7 @@ test("malformed HTTP closes the connection, wrong JSON does not", async (t) => {
 });
 
 for (const framing of ["a length", "chunks"] as const) {
-  test(`a body over the limit in ${framing} gets 413 that names the limit, while the client is still sending`, async (t) => {
+  test(`A6: a body over the limit in ${framing} gets 413 that names the limit, while the client is still sending`, async (t) => {
     const engine = await startRawEngine(t);
     const router = await startTestRouter(t, ["--static-backends", engine.url, "--max-body-bytes", "100000"]);
     const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\n";
@@ -182,7 +182,7 @@ for (const framing of ["a length", "chunks"] as const) {
   });
 }
 
-test("a body of exactly the limit passes, one byte more does not", async (t) => {
+test("A6: a body of exactly the limit passes, one byte more does not", async (t) => {
   const engine = await startRawEngine(t);
   const router = await startTestRouter(t, ["--static-backends", engine.url, "--max-body-bytes", "2048"]);
   const sized = (bytes: number): string => `{"model":"test-model","p":"${"x".repeat(bytes - 29)}"}`;
@@ -246,7 +246,7 @@ test("a known model without a ready endpoint: 503 no_endpoint with retry-after, 
   );
 });
 
-test("request bodies beyond --max-buffered-bytes in all: 503 overloaded, and the memory is given back", async (t) => {
+test("F5: request bodies beyond --max-buffered-bytes in all: 503 overloaded, and the memory is given back", async (t) => {
   const engine = await startRawEngine(t, { handler: () => undefined });
   const router = await startTestRouter(t, [
     "--static-backends",
