@@ -272,8 +272,8 @@ export class JsonFieldScanner {
   }
 }
 
-/** Offset of the quote that ends a string; {@link open} or {@link openEscaped} where it goes on behind `end`. */
-function stringEnd(buf: Buffer, from: number, end: number): number {
+/** Offset of the quote that ends a string; below 0 where it goes on behind `end`. */
+export function stringEnd(buf: Buffer, from: number, end: number): number {
   let at = from;
   for (;;) {
     // most strings are short, and so are the stretches between escapes of a prompt: a call into native code costs more
