@@ -47,7 +47,7 @@ export const modelTypes = [
 ] as const;
 export type ModelType = (typeof modelTypes)[number];
 
-export const policyNames = ["roundrobin", "random", "leastload", "session"] as const;
+export const policyNames = ["roundrobin", "random", "leastload", "session", "prefixaware"] as const;
 export type PolicyName = (typeof policyNames)[number];
 
 /** The part that a running router can be given anew: read from the dynamic file, else from the flags. */

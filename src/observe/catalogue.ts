@@ -99,6 +99,11 @@ const ownMetrics = {
     help: "Prompt tokens that engines had cached, from usage.",
     labels: { model },
   },
+  lmstack_predicted_cached_tokens_total: {
+    type: "counter",
+    help: "Prompt tokens that the router expected engines to have cached, of answers with usage: beside lmstack_cached_tokens_total it tells how true the index is.",
+    labels: { model },
+  },
   lmstack_generated_tokens_total: { type: "counter", help: "Generated tokens, from usage.", labels: { model } },
   lmstack_usage_total: {
     type: "counter",
@@ -125,9 +130,32 @@ const ownMetrics = {
     help: "Requests of this router on an endpoint: queued before their first token, running after it.",
     labels: { endpoint, phase: ["queued", "running"] },
   },
+  lmstack_endpoint_queued_tokens: {
+    type: "gauge",
+    help: "Prompt tokens of this router's requests that an endpoint has still to compute, as far as the router can tell.",
+    labels: { endpoint },
+  },
+  lmstack_endpoint_prefill_tokens_per_second: {
+    type: "gauge",
+    help: "Prompt tokens that an endpoint computes in a second, as learnt from first tokens.",
+    labels: { endpoint },
+  },
+  lmstack_endpoint_step_seconds: {
+    type: "gauge",
+    help: "Time between two tokens of a stream on an endpoint, as learnt from answers.",
+    labels: { endpoint },
+  },
+  lmstack_prefix_index_bytes: { type: "gauge", help: "Memory of the index of sent prompts.", labels: {} },
+  lmstack_prefix_index_blocks: { type: "gauge", help: "Blocks of prompts in that index.", labels: {} },
+  lmstack_queue_time_seconds: {
+    type: "histogram",
+    help: "Time that requests waited in the router for room on an endpoint, of those that waited.",
+    labels: { model },
+    buckets: firstTokenBuckets,
+  },
   lmstack_queue_length: {
     type: "gauge",
-    help: "Requests that wait in the router for an endpoint: 0 as long as it hands each one on at once.",
+    help: "Requests that wait in the router for room on an endpoint.",
     labels: { model },
   },
   lmstack_endpoints: {

@@ -60,11 +60,8 @@ export class Mirror {
 
   #models(): void {
     const endpoints = this.#registry.value("lmstack_endpoints");
-    const queued = this.#registry.value("lmstack_queue_length");
     endpoints.clear();
-    queued.clear();
     for (const model of this.#state.registry.models) {
-      queued.child(model).value = 0;
       for (const name of endpointStates) endpoints.child(model, name);
     }
   }

@@ -37,11 +37,14 @@ export class ModelMetrics {
   readonly duration: Distribution;
   readonly firstToken: Distribution;
   readonly overhead: Distribution;
+  readonly queueTime: Distribution;
   /** null without `--legacy-metrics`. */
   readonly incoming: Value | null;
   readonly promptTokens: Value;
   readonly cachedTokens: Value;
   readonly generatedTokens: Value;
+  /** Of answers whose usage is counted, too. */
+  readonly predictedTokens: Value;
   readonly usagePresent: Value;
   readonly usageAbsent: Value;
   readonly #registry: MetricsRegistry;
@@ -55,10 +58,12 @@ export class ModelMetrics {
     this.duration = registry.distribution("lmstack_request_duration_seconds").child(name);
     this.firstToken = registry.distribution("lmstack_time_to_first_token_seconds").child(name);
     this.overhead = registry.distribution("lmstack_router_overhead_seconds").child(name);
+    this.queueTime = registry.distribution("lmstack_queue_time_seconds").child(name);
     this.incoming = registry.legacy ? registry.value("vllm:num_incoming_requests_total").child(name) : null;
     this.promptTokens = registry.value("lmstack_prompt_tokens_total").child(name);
     this.cachedTokens = registry.value("lmstack_cached_tokens_total").child(name);
     this.generatedTokens = registry.value("lmstack_generated_tokens_total").child(name);
+    this.predictedTokens = registry.value("lmstack_predicted_cached_tokens_total").child(name);
     this.usagePresent = registry.value("lmstack_usage_total").child(name, "present");
     this.usageAbsent = registry.value("lmstack_usage_total").child(name, "absent");
   }

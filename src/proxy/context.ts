@@ -1,6 +1,7 @@
 // What the request path needs from the rooms around it, handed in once.
 import type { Clock } from "../clock.ts";
-import type { RouterConfig } from "../config/types.ts";
+import type { PolicyName, RouterConfig } from "../config/types.ts";
+import type { RequestQueue } from "../admission/queue.ts";
 import type { Keys } from "../admission/key-files.ts";
 import type { HealthMonitor } from "../fleet/health.ts";
 import type { Registry } from "../fleet/registry.ts";
@@ -9,6 +10,7 @@ import type { Sweeper } from "../http/sweeper.ts";
 import type { RouterLog } from "../observe/log.ts";
 import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Policy } from "../routing/policy.ts";
+import type { Prefixes } from "./prefixes.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import type { ResponseAffinity } from "./response-affinity.ts";
 import type { RetryBudget } from "./retry-budget.ts";
@@ -27,7 +29,11 @@ export interface RouterContext {
   /** Requests that have not ended, with their deadlines. */
   readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */
-  readonly routing: { name: string; choose: Policy; sessionKey: string | null };
+  readonly routing: { name: PolicyName; choose: Policy; sessionKey: string | null };
+  /** Which prompts were sent where. */
+  readonly prefixes: Prefixes;
+  /** Requests that wait for room on an endpoint. */
+  readonly queue: RequestQueue;
   /** Memory of request bodies. */
   readonly buffers: BufferPool;
   /** Request bodies held, all together. */

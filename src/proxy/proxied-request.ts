@@ -6,6 +6,7 @@ import { errorAnswer, errorFrame } from "../api/error-body.ts";
 import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
+import type { PolicyName } from "../config/types.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
@@ -22,15 +23,18 @@ import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
 import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
 import type { RequestView } from "../routing/policy.ts";
+import type { Handover } from "../routing/late-binding.ts";
+import type { QueuedRequest } from "../admission/queue.ts";
+import { askOfLength, leastBodyBytes, type Ask, type Placed } from "./prefixes.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
 import { RequestRecord, type Verdict } from "./request-record.ts";
-import { selectEndpoint, type Selection } from "./select.ts";
+import { selectEndpoint, usableEndpoints, type Delay, type Selection } from "./select.ts";
 
 const pingChunk = asChunk(Buffer.from(": ping\n\n"));
 const pingPlain = Buffer.from(": ping\n\n");
 
-export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
+export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, QueuedRequest {
   readonly exchange: Exchange;
   sweepSlot = -1;
   readonly #ctx: RouterContext;
@@ -46,10 +50,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #headEnd = "";
   #outgoing: OutgoingBody = "";
   #session: string | null = null;
-  /** Estimate. */
-  #promptTokens = 1;
-  /** Of these, believed to be cached where the request is now. */
-  #cachedTokens = 0;
+  #ask: Ask | null = null;
+  /** When it began to wait in the queue for room on an endpoint; below 0 = it does not wait. */
+  #waitingSinceMs = -1;
   #attempt: Attempt | null = null;
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
@@ -134,10 +137,20 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#session = this.#plan.session ?? facts.sessionField;
     this.#outgoing = this.#intake?.outgoing(alias) ?? "";
     const bytes = lengthOf(this.#outgoing);
-    this.#promptTokens = Math.max(1, Math.round(bytes / bodyBytesPerToken));
+    this.#ask = this.#read(bytes);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
     this.#headEnd = forwardEnd(this.#record.requestId, hasBody ? bytes : -1);
     this.#next(null);
+  }
+
+  /** What is asked of an engine. One that is alone gets it however it is, and a policy may not care. */
+  #read(bytes: number): Ask {
+    const { prefixes, registry, routing } = this.#ctx;
+    const model = this.#model;
+    const several = model !== null && (registry.serving(model)?.length ?? 0) > 1;
+    if (!several || bytes < leastBodyBytes || this.#row.modelIn !== "json" || !readsPrompts.has(routing.name))
+      return askOfLength(bytes);
+    return prefixes.read(this.#row.api, this.#body.whole(), model);
   }
 
   /** @returns the model to write into the body, null where it stays */
@@ -163,7 +176,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   #next(failure: AttemptFailure | null): void {
     const ctx = this.#ctx;
     const now = ctx.clock.nowMs();
-    const selection = this.#select(now);
+    const selection = this.#select(now, failure === null);
+    if (selection !== null && "wait" in selection) {
+      this.#waitingSinceMs = now;
+      ctx.queue.wait(this, selection.uncachedTokens, selection.candidates);
+      return;
+    }
     if (selection === null) {
       if (failure === null) this.#fail(this.#noEndpoint());
       else this.#giveUp(failure);
@@ -180,9 +198,35 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#record.chose(selection, this.#session, now);
   }
 
-  #select(nowMs: number): Selection | null {
+  /** For the queue. */
+  get view(): RequestView {
+    return this.#view(this.#ctx.clock.nowMs(), true);
+  }
+
+  /** For the queue. */
+  candidates(nowMs: number): readonly Endpoint[] {
+    return usableEndpoints(this.#ctx, this.#model ?? "", this.#tried, nowMs);
+  }
+
+  /** For the queue: there is room. */
+  bind({ candidates, choice }: Handover<QueuedRequest>): void {
+    const now = this.#ctx.clock.nowMs();
+    this.#record.queued(now - this.#waitingSinceMs);
+    this.#waitingSinceMs = -1;
+    const { id } = candidates[choice.index] ?? { id: "" };
+    const endpoint = this.#ctx.registry.find(id);
+    if (endpoint === undefined) {
+      this.#fail(this.#noEndpoint());
+      return;
+    }
+    const selection: Selection = { endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens };
+    this.#send(selection, false, now);
+    this.#record.chose(selection, this.#session, now);
+  }
+
+  #select(nowMs: number, mayWait: boolean): Selection | Delay | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
-    if (wanted === null) return selectEndpoint(this.#ctx, this.#view(nowMs), this.#tried);
+    if (wanted === null) return selectEndpoint(this.#ctx, this.#view(nowMs, mayWait), this.#tried);
     // a stored response lives on one engine
     const id = this.#ctx.responses.find(wanted);
     const endpoint =
@@ -201,15 +245,16 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   }
 
   /** What a policy may know of the request. */
-  #view(nowMs: number): RequestView {
+  #view(nowMs: number, mayWait: boolean): RequestView {
+    const ask = this.#ask;
     return {
       model: this.#model ?? "",
       sessionKey: this.#session,
-      prompt: null,
-      promptTokens: this.#promptTokens,
-      maxTokens: null,
-      priority: 0,
-      mayWait: false,
+      prompt: ask === null ? null : ask.prompt,
+      promptTokens: ask === null ? 1 : ask.promptTokens,
+      maxTokens: ask === null ? null : ask.maxTokens,
+      priority: ask === null ? 0 : ask.priority,
+      mayWait,
       nowMs,
     };
   }
@@ -224,13 +269,21 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     return possible.length === 1 ? possible[0] : undefined;
   }
 
+  /** Enters the prompt where it goes. */
+  #place({ endpoint, cachedTokens }: Selection): Placed | null {
+    const prompt = this.#ask === null ? null : this.#ask.prompt;
+    if (prompt === null) return null;
+    const placement = this.#ctx.prefixes.index.sent(endpoint.id, prompt);
+    return { placement, cachedTokens, textBytes: prompt.tokenIds === null ? prompt.length : 0 };
+  }
+
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
     const { exchange } = this;
     const { endpoint, reason, cachedTokens } = selection;
-    const tokens = this.#promptTokens;
-    const ticket = endpoint.load.send(tokens, tokens - cachedTokens, null, nowMs);
-    this.#cachedTokens = cachedTokens;
-    this.#record.beganAttempt(selection, nowMs);
+    const ask = this.#ask;
+    const tokens = ask === null ? 1 : ask.promptTokens;
+    const ticket = endpoint.load.send(tokens, tokens - cachedTokens, ask === null ? null : ask.maxTokens, nowMs);
+    this.#record.beganAttempt(selection, this.#place(selection), nowMs);
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ticket, nowMs);
     this.#attempt = attempt;
@@ -258,6 +311,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       attempt.ticket.firstToken(now, stream);
     }
     this.#releaseBody();
+    // the hashes of a long prompt are not kept while its answer runs
+    if (this.#ask !== null && this.#ask.prompt !== null) this.#ask = { ...this.#ask, prompt: null };
+    ctx.queue.kick();
     exchange.onDrain = this.#onDrain;
     if (!this.#heartbeatSent) {
       exchange.begin(answerHead(head, this.#record.requestId, stream), length);
@@ -309,7 +365,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (failure.stale) {
       this.#record.retried(failure.retryReason);
       this.#record.attempts--;
-      this.#send({ endpoint, reason, cachedTokens: this.#cachedTokens }, true, now);
+      this.#send({ endpoint, reason, cachedTokens: this.#record.predictedTokens }, true, now);
       return;
     }
     if (clients) {
@@ -431,6 +487,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
       this.#fail(new LmstackError("total_timeout", `The request took longer than ${timeouts.totalMs / 1000} s.`));
       return;
     }
+    // all endpoints that it could have waited for are gone
+    if (this.#waitingSinceMs >= 0 && this.candidates(nowMs).length === 0) {
+      this.#fail(this.#noEndpoint());
+      return;
+    }
     this.#heartbeat(nowMs, timeouts.sseHeartbeatMs);
   }
 
@@ -471,6 +532,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     if (attempt === null) return;
     this.#attempt = null;
     this.#attemptWasStream = attempt.streaming;
+    this.#ctx.queue.kick();
     this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict);
   }
 
@@ -488,6 +550,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
     this.#ended = true;
     if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
     this.#ctx.active.delete(this);
+    if (this.#waitingSinceMs >= 0) this.#ctx.queue.leave(this);
     this.#releaseBody();
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
@@ -495,8 +558,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable {
   }
 }
 
-/** Of a body that is not looked into: text on today's vocabularies takes some four bytes a token. */
-const bodyBytesPerToken = 4;
+/** Policies that compare prompts. */
+const readsPrompts: ReadonlySet<PolicyName> = new Set<PolicyName>(["prefixaware"]);
 
 /** What may stand in a path towards an engine without having been given out by one: engines decode `%2f`. */
 const plainId = /^[\w-]{1,200}$/;

@@ -8,6 +8,7 @@ import type { AttemptOutcome, RetryReason } from "../observe/catalogue.ts";
 import type { ModelMetrics } from "../observe/model-metrics.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
+import type { Placed } from "./prefixes.ts";
 import type { Selection } from "./select.ts";
 
 /** What the end of an attempt says about its endpoint. */
@@ -27,6 +28,8 @@ export class RequestRecord {
   #wholeAtMs = 0;
   /** Time in the router that waited for nobody; null = the request was not handed to an engine yet. */
   #overheadMs: number | null = null;
+  #queuedMs = 0;
+  #placed: Placed | null = null;
   #firstTokenMs: number | null = null;
   /** Status that the client got; 0 = none yet. */
   #answerStatus = 0;
@@ -58,20 +61,34 @@ export class RequestRecord {
   chose({ endpoint, reason }: Selection, session: string | null, nowMs: number): void {
     const { metrics, routing, log, clock } = this.#ctx;
     const sinceMs = this.attempts > 1 ? nowMs : this.#wholeAtMs;
-    this.#overheadMs = (this.#overheadMs ?? 0) + clock.nowMs() - sinceMs;
+    const tookMs = clock.nowMs() - sinceMs;
+    this.#overheadMs = (this.#overheadMs ?? 0) + (this.attempts > 1 ? tookMs : tookMs - this.#queuedMs);
     metrics.choice(routing.name, reason).value++;
     if (!log.wantsRouting) return;
     log.routed(this.requestId, session, endpoint.url, clock.wallMs(), nowMs - this.#receivedAtMs);
+  }
+
+  /** The request waited in the queue. */
+  queued(ms: number): void {
+    this.#queuedMs = ms;
+    this.#metrics?.queueTime.observe(ms / 1000);
   }
 
   retried(reason: RetryReason): void {
     this.#ctx.metrics.retry(reason).value++;
   }
 
-  beganAttempt(selection: Selection, nowMs: number): void {
+  /** @param placed the prompt, as it was entered there; null = it was not looked at */
+  beganAttempt(selection: Selection, placed: Placed | null, nowMs: number): void {
     this.attempts++;
     this.#last = selection;
+    this.#placed = placed;
     this.#ctx.metrics.endpoint(selection.endpoint).sent(nowMs);
+  }
+
+  /** Prompt tokens that the present endpoint was believed to have cached. */
+  get predictedTokens(): number {
+    return this.#last?.cachedTokens ?? 0;
   }
 
   /** A connection was made for an attempt. @param startedMs when that began */
@@ -111,10 +128,19 @@ export class RequestRecord {
     const now = this.#ctx.clock.nowMs();
     const { endpoint } = attempt;
     attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
+    if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
     if (verdict === "success") endpoint.breaker.success(now, isProbe);
     else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();
     this.#ctx.metrics.endpoint(endpoint).attempt(outcome).value++;
+  }
+
+  /** What the engine counted, against what was predicted. */
+  #learn(placed: Placed): void {
+    const usage = this.#usage;
+    if (usage === null || this.#model === null) return;
+    this.#ctx.prefixes.ended(this.#model, placed, usage);
+    if (this.#metrics !== null) this.#metrics.predictedTokens.value += placed.cachedTokens;
   }
 
   /** An attempt that ended before is charged to its endpoint after all. */

@@ -11,20 +11,42 @@ export interface Selection {
   readonly cachedTokens: number;
 }
 
+/** The request had better wait in the router. */
+export interface Delay {
+  readonly wait: true;
+  /** What it would have to compute where it would go now. */
+  readonly uncachedTokens: number;
+  readonly candidates: readonly Endpoint[];
+}
+
 /** @returns null when no endpoint may be used */
-export function selectEndpoint(ctx: RouterContext, view: RequestView, tried: readonly Endpoint[]): Selection | null {
-  const serving = ctx.registry.serving(view.model);
-  const now = view.nowMs;
-  if (serving === undefined) return null;
-  const usable =
-    tried.length === 0 && allSteady(serving, now) ? serving : usableEndpoints(serving, tried, now, ctx.random);
+export function selectEndpoint(
+  ctx: RouterContext,
+  view: RequestView,
+  tried: readonly Endpoint[],
+): Selection | Delay | null {
+  const usable = usableEndpoints(ctx, view.model, tried, view.nowMs);
   const first = usable[0];
   if (first === undefined) return null;
   if (usable.length === 1) return { endpoint: first, reason: "only_candidate", cachedTokens: 0 };
   const choice = ctx.routing.choose(view, usable, ctx.random);
-  const endpoint = usable[choice.index] ?? first;
-  if (isWait(choice)) return { endpoint, reason: "least_load", cachedTokens: choice.cachedTokens };
-  return { endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens };
+  const { cachedTokens } = choice;
+  // nobody goes past those that wait already without having been compared with them
+  if (isWait(choice) || (view.mayWait && ctx.queue.length(view.model) > 0))
+    return { wait: true, uncachedTokens: view.promptTokens - cachedTokens, candidates: usable };
+  return { endpoint: usable[choice.index] ?? first, reason: choice.reason, cachedTokens };
+}
+
+/** Endpoints that serve a model and may be used now. */
+export function usableEndpoints(
+  ctx: RouterContext,
+  model: string,
+  tried: readonly Endpoint[],
+  nowMs: number,
+): readonly Endpoint[] {
+  const serving = ctx.registry.serving(model);
+  if (serving === undefined) return [];
+  return tried.length === 0 && allSteady(serving, nowMs) ? serving : sortOut(serving, tried, nowMs, ctx.random);
 }
 
 /** Nothing speaks against any of them, which is nearly always so: then nothing needs to be sorted out. */
@@ -36,7 +58,7 @@ function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
   return true;
 }
 
-function usableEndpoints(
+function sortOut(
   serving: readonly Endpoint[],
   tried: readonly Endpoint[],
   nowMs: number,

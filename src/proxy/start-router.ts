@@ -2,8 +2,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
+import { RequestQueue } from "../admission/queue.ts";
 import { Keys, PolledFile } from "../admission/key-files.ts";
-import { ApproximateIndex } from "../cache/approximate.ts";
 import type { Clock } from "../clock.ts";
 import { DynamicFileError } from "../config/dynamic-file.ts";
 import { formatProblem } from "../config/problem.ts";
@@ -18,12 +18,14 @@ import { HttpServer } from "../http/server.ts";
 import { Sweeper } from "../http/sweeper.ts";
 import { RouterLog } from "../observe/log.ts";
 import { Mirror } from "../observe/mirror.ts";
+import { mirrorRouting } from "../observe/routing-metrics.ts";
 import { RouterMetrics } from "../observe/router-metrics.ts";
 import { StatsLog } from "../observe/stats-log.ts";
 import { createPolicy } from "../routing/policies.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
+import { Prefixes } from "./prefixes.ts";
 import { OwnAnswers } from "./own-answers.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import { ResponseAffinity } from "./response-affinity.ts";
@@ -100,7 +102,8 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
         models: endpoint.models,
       }),
   });
-  const cache = new ApproximateIndex();
+  const prefixes = new Prefixes(256 * 1024 * 1024);
+  const parts = { cache: prefixes.index };
   const ctx: RouterContext = {
     clock,
     random,
@@ -115,9 +118,15 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: {
       name: config.dynamic.policy,
-      choose: createPolicy(config.dynamic.policy, { cache }),
+      choose: createPolicy(config.dynamic.policy, parts),
       sessionKey: config.dynamic.sessionKey,
     },
+    prefixes,
+    queue: new RequestQueue({
+      clock,
+      random,
+      policy: (view, candidates, draw) => ctx.routing.choose(view, candidates, draw),
+    }),
     buffers: new BufferPool(freeBufferBytes),
     bufferedBytes: 0,
     trusted: trustedProxies(config.trustedProxies),
@@ -152,11 +161,17 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     revision: () => state.revision,
     version: deps.version,
   });
+  mirrorRouting(metrics.registry, {
+    registry,
+    nowMs: () => clock.nowMs(),
+    queueLength: (model) => ctx.queue.length(model),
+    index: prefixes.index,
+  });
 
   const appliedAt = metrics.registry.value("lmstack_config_last_reload_timestamp_seconds").child();
   const apply = (next: DynamicConfig, revision: string): void => {
     registry.reconcile(next.endpoints, next.aliases);
-    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, { cache });
+    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, parts);
     ctx.routing.name = next.policy;
     ctx.routing.sessionKey = next.sessionKey;
     health.setInferenceCheck(inferenceCheck(next));
@@ -169,6 +184,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   metrics.registry.value("lmstack_config_last_reload_successful").child().value = 1;
 
   const closers: (() => void)[] = [
+    () => ctx.queue.stop(),
     () => health.stop(),
     () => keys.close(),
     () => registry.close(),

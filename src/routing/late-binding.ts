@@ -15,9 +15,16 @@ export interface LateBindingOptions {
   readonly leastPatience: number;
   /** However long the queue: after so long in it a request is sent to its best endpoint. 0 = never. */
   readonly maxWaitMs: number;
+  /** Candidates that are looked at to find the next one: of a large fleet fewer of the oldest are compared. */
+  readonly maxLooks: number;
 }
 
-export const defaultLateBinding: LateBindingOptions = { window: 32, leastPatience: 8192, maxWaitMs: 60_000 };
+export const defaultLateBinding: LateBindingOptions = {
+  window: 32,
+  leastPatience: 8192,
+  maxWaitMs: 60_000,
+  maxLooks: 8192,
+};
 
 /** One request that waits. */
 export interface Waiting {
@@ -88,11 +95,14 @@ export class LateBinding<W extends Waiting> {
     let best = -1;
     let bestUncached = Number.POSITIVE_INFINITY;
     let found: { candidates: readonly Candidate[]; decision: Choice } | null = null;
+    let looks = this.#options.maxLooks;
     const count = Math.min(window, places.length);
     for (let i = 0; i < count; i++) {
       const place = places[i];
       if (place === undefined) break;
       const candidates = place.waiting.candidates(nowMs);
+      looks -= candidates.length;
+      if (looks < 0 && i > 0) break;
       if (candidates.length === 0) continue;
       const overdue = maxWaitMs > 0 && nowMs - place.sinceMs >= maxWaitMs;
       const view = { ...place.waiting.view, nowMs, mayWait: !overdue };

@@ -39,7 +39,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["routing-logic", "roundrobin", "works"],
   ["routing-logic", "session", "works"],
   ["routing-logic", "kvaware", "refused"],
-  ["routing-logic", "prefixaware", "refused"],
+  ["routing-logic", "prefixaware", "works"],
   ["routing-logic", "disaggregated_prefill", "refused"],
   ["routing-logic", "disaggregated_prefill_orchestrated", "refused"],
   ["lmcache-controller-port", "9000", "warns"],

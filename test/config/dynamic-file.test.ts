@@ -90,7 +90,7 @@ const wrong: readonly (readonly [name: string, text: string, says: string])[] = 
   [
     "a policy that is not built",
     "service_discovery: static\nrouting_logic: kvaware\nstatic_backends: http://a:1\n",
-    "f:2: routing_logic kvaware: the cache-aware policies are not built yet; use leastload, or session to keep conversations on one engine",
+    "f:2: routing_logic kvaware: the index of what engines report is not built yet; use prefixaware, which compares what was sent where",
   ],
   [
     "callbacks, which could be access control",

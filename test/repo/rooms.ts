@@ -25,7 +25,10 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     clock: time,
   },
   api: { errors: catalogue, http: { allow: "values", why: "finds fields in bytes, with the byte tools of http" } },
-  admission: { clock: time },
+  admission: {
+    clock: time,
+    routing: { allow: "values", why: "the queue orders what waits by routing's rule" },
+  },
   fleet: {
     http: { allow: "values", why: "an endpoint owns its connections" },
     clock: time,

@@ -13,14 +13,14 @@ export const routingOptions = {
   "routing-logic": choice({
     group,
     commands,
-    default: "leastload",
+    default: "prefixaware",
     values: policyNames,
     placeholder: "POLICY",
     refusals: [
       {
-        when: { is: ["prefixaware", "kvaware"] },
-        why: "the cache-aware policies are not built yet",
-        fix: "use leastload, or session to keep conversations on one engine",
+        when: { is: ["kvaware"] },
+        why: "the index of what engines report is not built yet",
+        fix: "use prefixaware, which compares what was sent where",
       },
       {
         when: { is: ["disaggregated_prefill", "disaggregated_prefill_orchestrated"] },
@@ -28,7 +28,7 @@ export const routingOptions = {
         fix: "use leastload on engines that do both",
       },
     ],
-    help: "How an engine is chosen: roundrobin, random, leastload or session. leastload, since it sees which engines are still busy and the others do not.",
+    help: "How an engine is chosen: roundrobin, random, leastload, session or prefixaware. prefixaware, since it sends a prompt where its beginning is cached as long as that is cheaper than waiting there.",
   }),
   "session-key": optionalText({
     group,
