@@ -29,7 +29,7 @@ export interface RouterContext {
   /** Requests that have not ended, with their deadlines. */
   readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */
-  readonly routing: { name: PolicyName; choose: Policy; sessionKey: string | null };
+  readonly routing: { name: PolicyName; choose: Policy; sessionKey: string | null; othersShare: number };
   /** Which prompts were sent where. */
   readonly prefixes: Prefixes;
   /** Requests that wait for room on an endpoint. */

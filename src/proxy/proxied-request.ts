@@ -254,6 +254,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       promptTokens: ask === null ? 1 : ask.promptTokens,
       maxTokens: ask === null ? null : ask.maxTokens,
       priority: ask === null ? 0 : ask.priority,
+      othersShare: this.#ctx.routing.othersShare,
       mayWait,
       nowMs,
     };

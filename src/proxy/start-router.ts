@@ -120,6 +120,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       name: config.dynamic.policy,
       choose: createPolicy(config.dynamic.policy, parts),
       sessionKey: config.dynamic.sessionKey,
+      othersShare: 0,
     },
     prefixes,
     queue: new RequestQueue({

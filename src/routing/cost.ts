@@ -23,10 +23,12 @@ export interface CostOptions {
   /** A request is handed over only to an endpoint with fewer tokens queued; else it waits in the router. Infinity = never. */
   readonly handOverTokens: number;
   /**
-   * How much dearer, as a share of the prompt's prefill, the home of a conversation may be that nobody is known to hold: other
-   * routers in front of the same engines find it there again. 0 = it only breaks ties.
+   * Where other routers send requests to the same endpoints, and nobody is known to hold a conversation: how much dearer its
+   * home may be, as a share of the prompt's prefill, since they will look for it there. Alone the home only breaks ties.
    */
   readonly home: number;
+  /** The same of a conversation that some other router must have begun: it is most likely at its home. */
+  readonly homeOfContinued: number;
 }
 
 export const defaultCost: CostOptions = {
@@ -35,7 +37,8 @@ export const defaultCost: CostOptions = {
   pressureFrom: 0.9,
   pressureSteps: 40,
   handOverTokens: 8192,
-  home: 0.1,
+  home: 0.2,
+  homeOfContinued: 0.7,
 };
 
 const answerTokens = 256;
@@ -115,11 +118,15 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     if (prompt !== null && cache !== null && prompt.blocks > 0) {
       reason = longest === 0 ? "prefix_none" : (hits[best] ?? 0) >= longest ? "prefix_hit" : "prefix_elsewhere";
       // a conversation that nobody is known to hold
-      if (prompt.anchor !== 0 && longest * prompt.perToken < Math.max(1, prompt.anchorBlocks) * prompt.blockSize) {
+      if (
+        prompt.anchor !== 0 &&
+        longest * prompt.perToken < 0.9 * Math.max(1, prompt.anchorBlocks) * prompt.blockSize
+      ) {
         const home = homeOf(prompt.anchor, candidates);
         const chosen = candidates[home];
         if (chosen !== undefined) {
-          const grace = (options.home * view.promptTokens * chosen.load.prefillMsPerToken) / chosen.weight;
+          const share = prompt.continued ? options.homeOfContinued * (1 + options.z * meanDecoding) : options.home;
+          const grace = (view.othersShare * share * view.promptTokens * rateOf(chosen)) / chosen.weight;
           if ((costs[home] ?? 0) <= bestCost + grace) {
             if (home !== best && (hits[home] ?? 0) < longest) reason = "prefix_home";
             else if (longest === 0) reason = "prefix_home";

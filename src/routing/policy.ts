@@ -17,6 +17,8 @@ export interface RequestView {
   readonly maxTokens: number | null;
   /** As vLLM's: lower goes first. */
   readonly priority: number;
+  /** Share of the endpoints' work that other routers send them, 0 to 1; 0 = this one is alone. */
+  readonly othersShare: number;
   /** `wait` is an answer. */
   readonly mayWait: boolean;
   readonly nowMs: number;

@@ -43,6 +43,7 @@ export function request(facts: Partial<RequestView> = {}): RequestView {
     promptTokens: 512,
     maxTokens: null,
     priority: 0,
+    othersShare: 0,
     mayWait: false,
     nowMs: 0,
     ...facts,
