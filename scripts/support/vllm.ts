@@ -10,13 +10,24 @@ import { root } from "./steps.ts";
 
 const setupScript = join(root, "../shared/vllm-contract/setup-vllm.sh");
 
+/** A server to start. */
+export interface VllmServer {
+  /** `smollm2` talks sense, slowly; `tiny` has random weights. Both are served as `tiny` and `tiny-alias`. */
+  readonly model: "smollm2" | "tiny";
+  readonly flags: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** What the tests look at beyond the defaults: cached tokens, `/load`, and tools. */
-const flags = [
-  "--enable-prompt-tokens-details",
-  "--enable-server-load-tracking",
-  "--enable-auto-tool-choice",
-  "--tool-call-parser=hermes",
-];
+const shared: VllmServer = {
+  model: "smollm2",
+  flags: [
+    "--enable-prompt-tokens-details",
+    "--enable-server-load-tracking",
+    "--enable-auto-tool-choice",
+    "--tool-call-parser=hermes",
+  ],
+};
 
 export interface TestVllm {
   readonly url: string;
@@ -35,29 +46,38 @@ export function abandonVllm(): void {
 }
 
 /**
+ * The server that most suites share.
  * @returns null where there is no way to get one
  * @throws Error when the setup script failed
  */
 export async function startVllm(): Promise<TestVllm | null> {
   const given = process.env["LMSTACK_TEST_VLLM_URL"] ?? "";
-  if (given !== "") return { url: given, stop: () => undefined };
+  return given === "" ? startOwnVllm(shared) : { url: given, stop: () => undefined };
+}
+
+/**
+ * A server with flags of the caller's.
+ * @returns null where the setup script is not
+ * @throws Error when it failed
+ */
+export async function startOwnVllm(server: VllmServer): Promise<TestVllm | null> {
   if (!existsSync(setupScript)) return null;
   const folder = join(process.env["LMSTACK_CACHE"] ?? join(homedir(), ".cache/lmstack"), "vllm");
   process.stdout.write(`vLLM: installing into ${folder} unless it is there\n`);
-  await setup(["install-real", folder], null);
+  await setup(server, ["install-real", folder], null);
   const port = await freePort();
   const stop = (): void => {
     spawnSync("bash", [setupScript, "stop", folder, String(port)], { stdio: "inherit" });
   };
   process.stdout.write("vLLM: starting\n");
-  await setup(["start", folder, String(port), ...flags], stop);
+  await setup(server, ["start", folder, String(port), ...server.flags], stop);
   return { url: `http://127.0.0.1:${port}`, stop };
 }
 
 /** @param stop ends what a start that fails or is abandoned leaves behind */
-function setup(args: readonly string[], stop: (() => void) | null): Promise<void> {
+function setup(server: VllmServer, args: readonly string[], stop: (() => void) | null): Promise<void> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, MODEL: "smollm2" };
+    const env = { ...process.env, ...server.env, MODEL: server.model };
     const child = spawn("bash", [setupScript, ...args], { stdio: ["ignore", "inherit", "inherit"], env });
     running = { child, stop };
     child.on("error", reject);

@@ -5,12 +5,14 @@ import { findPreset, presetIds, type Preset } from "../engine/serve.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
 const required = ["b0Us", "b1Us", "b2Us", "kvBlocks"] as const;
-const fields = [...required, "b3Us", "kneeTokens", "b1AboveUs"] as const;
+const optional = ["kneeTokens", "b1AboveUs", "requestUs"] as const;
+const fields = [...required, "b3Us", ...optional] as const;
+const known = ["id", ...fields, "decodeStepUs"];
 
 /** @throws UsageError when there is no such preset, or the file is not one */
 export function readPreset(name: string, files: Files = diskFiles): Preset {
-  const known = findPreset(name);
-  if (known !== undefined) return known;
+  const builtIn = findPreset(name);
+  if (builtIn !== undefined) return builtIn;
   if (!name.endsWith(".json")) {
     throw new UsageError(
       `--preset ${name}: there is no such preset; give one of ${presetIds.join(", ")}, or a file that ends in .json`,
@@ -19,8 +21,8 @@ export function readPreset(name: string, files: Files = diskFiles): Preset {
   const result = readText(files, name);
   if ("reason" in result) throw wrong(name, result.reason, "give the path of a readable file");
   const values = parse(name, result.text);
-  const unknown = Object.keys(values).find((key) => key !== "id" && !fields.some((field) => field === key));
-  if (unknown !== undefined) throw wrong(name, `${unknown} is no field of a preset`, `fields are ${fields.join(", ")}`);
+  const unknown = Object.keys(values).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw wrong(name, `${unknown} is no field of a preset`, `fields are ${known.join(", ")}`);
   const number = (field: (typeof fields)[number]): number => {
     const value = values[field];
     if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
@@ -39,10 +41,27 @@ export function readPreset(name: string, files: Files = diskFiles): Preset {
     b1Us: number("b1Us"),
     b2Us: number("b2Us"),
     b3Us: values["b3Us"] === undefined ? 0 : number("b3Us"),
-    ...(values["kneeTokens"] === undefined ? {} : { kneeTokens: number("kneeTokens") }),
-    ...(values["b1AboveUs"] === undefined ? {} : { b1AboveUs: number("b1AboveUs") }),
+    ...Object.fromEntries(optional.flatMap((field) => (values[field] === undefined ? [] : [[field, number(field)]]))),
+    ...(values["decodeStepUs"] === undefined ? {} : { decodeStepUs: points(name, values["decodeStepUs"]) }),
     kvBlocks,
   };
+}
+
+function points(name: string, value: unknown): [number, number][] {
+  const list = Array.isArray(value) ? value.filter(isPoint) : [];
+  const rising = list.every(([tokens], at) => tokens > (list[at - 1]?.[0] ?? 0));
+  if (Array.isArray(value) && list.length === value.length && list.length > 0 && rising) return list;
+  throw wrong(
+    name,
+    "decodeStepUs is no list of points",
+    "give [[tokens, microseconds], ...] with rising tokens from 1 on",
+  );
+}
+
+function isPoint(value: unknown): value is [number, number] {
+  return (
+    Array.isArray(value) && value.length === 2 && value.every((part) => Number.isFinite(part) && Number(part) >= 0)
+  );
 }
 
 function parse(name: string, text: string): Readonly<Record<string, unknown>> {
@@ -53,7 +72,7 @@ function parse(name: string, text: string): Readonly<Record<string, unknown>> {
     throw wrong(name, `not JSON: ${error instanceof Error ? error.message : String(error)}`, "correct the file");
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw wrong(name, "not a JSON object", `fields are ${fields.join(", ")}`);
+  throw wrong(name, "not a JSON object", `fields are ${known.join(", ")}`);
 }
 
 function wrong(name: string, reason: string, fix: string): UsageError {

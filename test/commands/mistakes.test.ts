@@ -77,16 +77,29 @@ test("a preset file is checked field by field", () => {
   const read = (text: string): ReturnType<typeof readPreset> => readPreset("mine.json", { read: () => text });
   const wrong: readonly (readonly [string, RegExp])[] = [
     ["{", /not JSON: /],
-    ["[]", /not a JSON object; fields are b0Us, /],
-    [JSON.stringify({ ...good, b0us: 1 }), /b0us is no field of a preset; fields are b0Us, /],
+    ["[]", /not a JSON object; fields are id, b0Us, /],
+    [JSON.stringify({ ...good, b0us: 1 }), /b0us is no field of a preset; fields are id, b0Us, /],
     [JSON.stringify({ ...good, b0Us: "1" }), /b0Us is no number from 0 on; /],
     [JSON.stringify({ b0Us: 1, b1Us: 1, b2Us: 1 }), /kvBlocks is missing; /],
+    [
+      JSON.stringify({
+        ...good,
+        decodeStepUs: [
+          [4, 1],
+          [1, 2],
+        ],
+      }),
+      /decodeStepUs is no list of points; give \[\[tokens, /,
+    ],
+    [JSON.stringify({ ...good, decodeStepUs: [[1, "2"]] }), /decodeStepUs is no list of points; /],
     [JSON.stringify({ ...good, kvBlocks: 1 }), /kvBlocks is too small; give a whole number from 2 on/],
   ];
   for (const [text, reason] of wrong) {
     assert.throws(() => read(text), new RegExp(`^UsageError: --preset mine\\.json: ${reason.source}`));
   }
   assert.deepEqual(read(JSON.stringify({ ...good, id: "other" })), { ...good, id: "mine.json", b3Us: 0 });
+  const full = { ...good, b3Us: 1, kneeTokens: 5, b1AboveUs: 2, requestUs: 3, decodeStepUs: [[1, 9]] };
+  assert.deepEqual(read(JSON.stringify(full)), { ...full, id: "mine.json" });
 });
 
 test("the help of each command fits 80 columns, and names each option once", async (t) => {

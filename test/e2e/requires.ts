@@ -5,6 +5,8 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
+import { startOwnVllm, type VllmServer } from "../../scripts/support/vllm.ts";
+
 /** Programs that do the same under another name. */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   chromium: ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
@@ -31,6 +33,29 @@ export function requireVllm(t: TestContext): string | null {
     "vllm",
     "set LMSTACK_TEST_VLLM_URL (and name the test's file *vllm*.test.ts, so that it runs while one is up)",
   );
+}
+
+/**
+ * A real vLLM with flags of the test's own, until its end.
+ * @returns null when the test was skipped: return at once
+ * @throws Error under CI=true where there is no vLLM at all
+ */
+export async function requireOwnVllm(t: TestContext, server: VllmServer): Promise<string | null> {
+  const started = await startOwnVllm(server);
+  if (started !== null) {
+    const stop = (): void => started.stop();
+    process.once("exit", stop);
+    process.once("SIGTERM", () => process.exit(143));
+    t.after(() => {
+      process.off("exit", stop);
+      stop();
+    });
+    return started.url;
+  }
+  if ((process.env["LMSTACK_TEST_VLLM_URL"] ?? "") === "")
+    return missing(t, "vllm", "this suite starts servers with flags of its own, by a script beside the repository");
+  t.skip("needs servers with flags of its own, and no script to start them is at hand");
+  return null;
 }
 
 /**

@@ -7,6 +7,7 @@ import { ManualClock } from "../../src/clock.ts";
 import type { Clock } from "../../src/clock.ts";
 import { EngineCore, findPreset, Random } from "../../src/engine/core/index.ts";
 import type { EngineCoreOptions, Preset, SequenceResult } from "../../src/engine/core/index.ts";
+import { stepMs } from "../../src/engine/core/presets.ts";
 
 const fast: Preset = { id: "test", b0Us: 1000, b1Us: 1, b2Us: 10, b3Us: 0, kvBlocks: 64 };
 
@@ -244,6 +245,41 @@ describe("time", () => {
     assert.ok(Math.abs(first - (5.753 + 17.25)) < 0.001, `time to first token was ${first}`);
     const decode = ((times.lastTokenMs ?? 0) - (times.firstTokenMs ?? 0)) / 10;
     assert.ok(Math.abs(decode - (5.753 + 0.006)) < 0.001, `a decode step took ${decode}`);
+  });
+
+  it("takes measured decode steps from their points, from lines between and beyond them, and b0 where nothing decodes", () => {
+    const measured: Preset = {
+      ...fast,
+      b1Us: 10,
+      decodeStepUs: [
+        [2, 4000],
+        [4, 5000],
+        [8, 9000],
+      ],
+    };
+    const times: Record<number, number> = { 0: 1000, 1: 2500, 2: 4000, 3: 4500, 4: 5000, 6: 7000, 8: 9000, 10: 11_000 };
+    for (const [tokens, us] of Object.entries(times)) {
+      assert.equal(stepMs(measured, 0, Number(tokens), 0), us / 1000, `${tokens} decodes`);
+      assert.equal(stepMs(measured, 7, Number(tokens), 0), (us + 70) / 1000, `${tokens} decodes and a prompt of 7`);
+    }
+    assert.equal(stepMs({ ...fast, decodeStepUs: [[1, 3000]] }, 0, 3, 0), 7, "one point: through b0");
+  });
+
+  it("lets requests in one after the other where the API server takes its time, and forgets those that left", () => {
+    const { core, clock } = engineOf({ preset: { ...fast, b1Us: 0, b2Us: 0, requestUs: 4000 } });
+    const firsts: Record<string, number> = {};
+    for (const id of ["a", "b", "c"]) {
+      const onFinish = ({ reason, times }: SequenceResult): void => {
+        firsts[id] = reason === "length" ? (times.firstTokenMs ?? NaN) : NaN;
+      };
+      core.submit({ id, promptTokens: [1], maxTokens: 1 }, { onFinish });
+    }
+    assert.deepEqual([core.running, core.waiting], [0, 0]);
+    clock.advance(6);
+    assert.equal(core.abort("b"), true);
+    clock.advance(20);
+    assert.deepEqual(firsts, { a: 5, b: NaN, c: 13 });
+    assert.deepEqual([core.running, core.waiting], [0, 0]);
   });
 
   it("runs ten times faster at speed 10", () => {

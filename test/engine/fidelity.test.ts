@@ -4,19 +4,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { allowedDifferences as allowed, covers } from "./fidelity/allowed.ts";
 import { groups, readIndex, recordedGroups, storyGroup } from "./fidelity/plan.ts";
 import { replayGroup, replayStory } from "./fidelity/replay.ts";
 import type { CaseResult } from "./fidelity/replay.ts";
 import { differencesTable } from "./fidelity/table.ts";
 import type { Allowed } from "./fidelity/table.ts";
 
-const allowed = JSON.parse(
-  readFileSync(new URL("fidelity/differences.json", import.meta.url), "utf8"),
-) as readonly Allowed[];
 const used = new Set<Allowed>();
-
-const covers = (entry: Allowed, id: string, path: string): boolean =>
-  entry.path === path && (entry.case.endsWith("*") ? id.startsWith(entry.case.slice(0, -1)) : entry.case === id);
 
 function check({ id, differences }: CaseResult): void {
   const wrong = differences.filter(({ path }) => {

@@ -87,6 +87,8 @@ export class EngineCore {
   #step: StepPlan | null = null;
   #dueMs = 0;
   #timer: Timer | null = null;
+  /** Requests that the API server has not passed on yet, with the moment at which it does. */
+  readonly #arriving: { readonly sequence: Sequence; readonly atMs: number }[] = [];
   #order = 0;
   #promptTokens = 0;
   #cachedPromptTokens = 0;
@@ -146,6 +148,33 @@ export class EngineCore {
       maxTokens,
     );
     this.#sequences.set(request.id, sequence);
+    const requestMs = (this.preset.requestUs ?? 0) / 1000 / this.#speed;
+    if (requestMs > 0) this.#arrive(sequence, requestMs);
+    else this.#add(sequence);
+  }
+
+  /** Lets the API server take its time, one request after the other. */
+  #arrive(sequence: Sequence, requestMs: number): void {
+    const nowMs = this.#clock.nowMs();
+    const atMs = Math.max(nowMs, this.#arriving.at(-1)?.atMs ?? nowMs) + requestMs;
+    this.#arriving.push({ sequence, atMs });
+    if (this.#arriving.length === 1) this.#clock.setTimer(requestMs, this.#onArrival);
+  }
+
+  readonly #onArrival = (): void => {
+    const nowMs = this.#clock.nowMs();
+    for (let next = this.#arriving[0]; next !== undefined; next = this.#arriving[0]) {
+      if (next.atMs - nowMs > earlyMs) {
+        this.#clock.setTimer(next.atMs - nowMs, this.#onArrival);
+        return;
+      }
+      this.#arriving.shift();
+      // it may have been aborted meanwhile
+      if (this.#sequences.get(next.sequence.request.id) === next.sequence) this.#add(next.sequence);
+    }
+  };
+
+  #add(sequence: Sequence): void {
     this.#scheduler.add(sequence);
     // A timer of zero, not a step now: everything that arrives in one turn shares the first step, as in vLLM.
     if (this.#step === null && this.#timer === null && !this.#paused) this.#arm(0);

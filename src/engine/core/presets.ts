@@ -15,6 +15,13 @@ export interface Preset {
   /** Prompt tokens of a step beyond this many cost {@link b1AboveUs} each: compute, and no longer memory, sets the pace. */
   readonly kneeTokens?: number;
   readonly b1AboveUs?: number;
+  /**
+   * Measured steps that decode so many tokens, as [tokens, microseconds] in rising order, where no one line fits them: takes
+   * the place of b0 and b2 in steps that decode. Between two points the line through them holds, and beyond the last two too.
+   */
+  readonly decodeStepUs?: readonly (readonly [tokens: number, us: number])[];
+  /** What the API server does with a request before the engine sees it, one request after the other, microseconds. */
+  readonly requestUs?: number;
   /** Blocks of 16 tokens in the KV cache, the reserved null block included. */
   readonly kvBlocks: number;
 }
@@ -56,5 +63,18 @@ export function findPreset(id: string): Preset | undefined {
 export function stepMs(model: Preset, prefillTokens: number, decodeTokens: number, attendedTokens: number): number {
   const below = Math.min(prefillTokens, model.kneeTokens ?? prefillTokens);
   const prefillUs = model.b1Us * below + (model.b1AboveUs ?? model.b1Us) * (prefillTokens - below);
-  return (model.b0Us + prefillUs + model.b2Us * decodeTokens + model.b3Us * attendedTokens) / 1000;
+  return (decodeUs(model, decodeTokens) + prefillUs + model.b3Us * attendedTokens) / 1000;
+}
+
+/** The fixed part of a step and its decodes. */
+function decodeUs(model: Preset, tokens: number): number {
+  const points = model.decodeStepUs;
+  if (points === undefined || tokens === 0) return model.b0Us + model.b2Us * tokens;
+  const found = points.findIndex(([at]) => at >= tokens);
+  const right = found < 0 ? points.length - 1 : found;
+  // a step without decodes is the point before the first one
+  const [x0, y0] = points[right - 1] ?? [0, model.b0Us];
+  const [x1, y1] = points[right] ?? [1, model.b0Us];
+  // beyond falling points a line comes to nothing at last
+  return Math.max(0, y0 + ((y1 - y0) * (tokens - x0)) / (x1 - x0));
 }

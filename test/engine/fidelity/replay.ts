@@ -17,10 +17,10 @@ export interface CaseResult {
 }
 
 /** Starts the request and leaves it under way. */
-function begin(engine: RunningEngine, one: RecordedCase): Call {
+function begin({ port }: { readonly port: number }, one: RecordedCase): Call {
   const closes = one.end.startsWith("eof") || one.name.startsWith("half_close");
   const answers = responsesOf(one).filter(({ status }) => !status.includes(" 100 ")).length;
-  return call(engine.port, one.request, {
+  return call(port, one.request, {
     responses: closes ? 0 : answers,
     halfClose: one.name.startsWith("half_close"),
     head: isHead(one),
@@ -45,6 +45,28 @@ export async function replayGroup(group: string): Promise<CaseResult[]> {
       const busy = await occupy(engine, plan.busy?.[one.name] ?? 0);
       results.push(await finish(one, begin(engine, one)));
       await busy();
+    }
+    return results;
+  } finally {
+    await engine.close();
+  }
+}
+
+/**
+ * The same requests to a real server, which was started as the recorded one, and to a simulated engine: what they answer is
+ * compared with one another. Cases that need other requests under way are left to the recordings.
+ */
+export async function replayLive(group: string, port: number): Promise<CaseResult[]> {
+  const plan = groups[group] ?? {};
+  const engine = await startEngine({ ...servers[readIndex(group).server], ...plan.options });
+  try {
+    const results: CaseResult[] = [];
+    for (const one of casesOf(group)) {
+      if (plan.busy?.[one.name] !== undefined) continue;
+      const simulated = begin(engine, one);
+      const live = await begin({ port }, one).bytes;
+      const differences = compare(readResponses(live, isHead(one)), readResponses(await simulated.bytes, isHead(one)));
+      results.push({ id: one.id, differences });
     }
     return results;
   } finally {
