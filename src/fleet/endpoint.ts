@@ -1,6 +1,7 @@
 // One engine as the router knows it: address, models, connections, breaker, and the requests that are on it. The counts are
 // the router's own, because an engine's `/metrics` lags; a ticket of its load is the only way to change them.
 import type { Clock } from "../clock.ts";
+import type { KvEvents } from "../config/types.ts";
 import type { EngineAddress } from "../http/engine-connection.ts";
 import { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
@@ -25,6 +26,8 @@ export class Endpoint {
   readonly breaker = new Breaker();
   readonly createdSeconds: number;
   readonly label: string | null;
+  /** Where its KV events are had. */
+  kvEvents: KvEvents = "ask";
   /** Models from the configuration; null = what the engine says. */
   readonly configuredModels: readonly string[] | null;
   /** The requests of this router that are on it. */

@@ -54,7 +54,11 @@ export class Registry {
       endpoint.leave();
     }
     for (const spec of specs) {
-      if (this.#endpoints.has(spec.url)) continue;
+      const known = this.#endpoints.get(spec.url);
+      if (known !== undefined) {
+        known.kvEvents = spec.kvEvents ?? "ask";
+        continue;
+      }
       const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
       const endpoint = new Endpoint(
         spec.url,
@@ -69,6 +73,7 @@ export class Registry {
           this.onChange();
         },
       );
+      endpoint.kvEvents = spec.kvEvents ?? "ask";
       const before = ready.get(spec.url);
       if (before !== undefined) endpoint.succeed(before);
       this.#endpoints.set(spec.url, endpoint);

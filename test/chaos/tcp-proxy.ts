@@ -28,7 +28,8 @@ const idPattern = /x-request-id: ?([\w-]{1,128})/gi;
 
 export class ChaosProxy {
   readonly #server: net.Server;
-  readonly #targetPort: number;
+  /** Where new connections lead. */
+  targetPort: number;
   readonly #links = new Set<Link>();
   /** What happens to the next connection. */
   draw: () => Mischief;
@@ -37,10 +38,10 @@ export class ChaosProxy {
   port = 0;
 
   constructor(targetPort: number, draw: () => Mischief) {
-    this.#targetPort = targetPort;
+    this.targetPort = targetPort;
     this.draw = draw;
     this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      const link = new Link(socket, this.#targetPort, this.draw(), this.corrupted, () => this.#links.delete(link));
+      const link = new Link(socket, this.targetPort, this.draw(), this.corrupted, () => this.#links.delete(link));
       this.#links.add(link);
     });
   }

@@ -33,6 +33,7 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     http: { allow: "values", why: "an endpoint owns its connections" },
     clock: time,
     config: { allow: "types", why: "is told the endpoints as configured" },
+    cache: { allow: "values", why: "feeds the exact index with what engines publish" },
     routing: { allow: "values", why: "an endpoint carries the load that policies look at" },
   },
   observe: {
