@@ -49,6 +49,8 @@ const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 4
 const firstTokenBuckets = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
 ];
+/** From a fast decode step to a stall that a reader notices. */
+const interTokenBuckets = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 10];
 const overheadBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
 const connectBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 /** Few, as there is one set for each endpoint. */
@@ -81,6 +83,12 @@ const ownMetrics = {
     help: "From a request's head to the first event of a stream. Answers that are no stream are not counted: their first token can't be seen.",
     labels: { model },
     buckets: firstTokenBuckets,
+  },
+  lmstack_inter_token_latency_seconds: {
+    type: "histogram",
+    help: "Time between two reads of a stream's events, as a mean over a tenth of a second; longer silences are measured as they are. An engine that lags puts several tokens into one read.",
+    labels: { model },
+    buckets: interTokenBuckets,
   },
   lmstack_router_overhead_seconds: {
     type: "histogram",

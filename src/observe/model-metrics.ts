@@ -36,6 +36,7 @@ export class ModelMetrics {
   readonly inFlight: Value;
   readonly duration: Distribution;
   readonly firstToken: Distribution;
+  readonly interToken: Distribution;
   readonly overhead: Distribution;
   readonly queueTime: Distribution;
   /** null without `--legacy-metrics`. */
@@ -57,6 +58,7 @@ export class ModelMetrics {
     this.inFlight = registry.value("lmstack_requests_in_flight").child(name);
     this.duration = registry.distribution("lmstack_request_duration_seconds").child(name);
     this.firstToken = registry.distribution("lmstack_time_to_first_token_seconds").child(name);
+    this.interToken = registry.distribution("lmstack_inter_token_latency_seconds").child(name);
     this.overhead = registry.distribution("lmstack_router_overhead_seconds").child(name);
     this.queueTime = registry.distribution("lmstack_queue_time_seconds").child(name);
     this.incoming = registry.legacy ? registry.value("vllm:num_incoming_requests_total").child(name) : null;

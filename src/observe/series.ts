@@ -35,9 +35,14 @@ export class Distribution {
   }
 
   observe(value: number): void {
+    this.observeMany(value, 1);
+  }
+
+  /** The same value `times` times. */
+  observeMany(value: number, times: number): void {
     const i = this.#bucket(value);
-    this.counts[i] = (this.counts[i] ?? 0) + 1;
-    this.sum += value;
+    this.counts[i] = (this.counts[i] ?? 0) + times;
+    this.sum += value * times;
   }
 
   /** The same, remembering where the measurement came from. */

@@ -12,6 +12,7 @@ import type { ChoiceReason } from "../routing/policy.ts";
 import { connectionFailure, heldFailure, mayRetryStatus, timeoutFailure, type AttemptFailure } from "./failure.ts";
 import { PlainRelay } from "./plain-relay.ts";
 import type { Relay, RelayOwner } from "./relay.ts";
+import type { StreamPace } from "./stream-pace.ts";
 import { StreamRelay } from "./stream-relay.ts";
 
 /** An error body is read up to here before another endpoint is tried. */
@@ -37,6 +38,8 @@ export class Attempt implements EngineReceiver {
   head: ResponseHead | null = null;
   /** Something of this attempt's answer has reached the client. */
   committed = false;
+  /** Measures a stream; null before its first event. */
+  pace: StreamPace | null = null;
   /** The engine has accepted a stream and the client waits for its first event. */
   streaming = false;
 
@@ -69,6 +72,11 @@ export class Attempt implements EngineReceiver {
   abandon(): void {
     this.#over = true;
     this.#connection.destroy();
+  }
+
+  /** Reads on its connection so far. */
+  get reads(): number {
+    return this.#connection.reads;
   }
 
   /** Whether the system has taken all of the request. */
@@ -171,8 +179,10 @@ export class Attempt implements EngineReceiver {
     if (this.#connection.paused) {
       // the client is slow, not the engine
       this.lastReadMs = nowMs;
+      this.pace?.skip(this.reads, nowMs);
       return;
     }
+    this.pace?.look(this.reads, nowMs);
     if (nowMs - this.lastReadMs > timeouts.idleMs) {
       this.abandon();
       if (this.#relay?.whole === true) {

@@ -10,6 +10,7 @@ import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
 import type { Placed } from "./prefixes.ts";
 import type { Selection } from "./select.ts";
+import { StreamPace } from "./stream-pace.ts";
 
 /** What the end of an attempt says about its endpoint. */
 export type Verdict = "success" | "failure" | "inconclusive";
@@ -105,7 +106,11 @@ export class RequestRecord {
   /** A stream's first event came. */
   firstToken(attempt: Attempt, nowMs: number): void {
     this.#firstTokenMs = nowMs - this.#receivedAtMs;
-    this.#metrics?.firstToken.observe(this.#firstTokenMs / 1000);
+    const metrics = this.#metrics;
+    if (metrics !== null) {
+      metrics.firstToken.observe(this.#firstTokenMs / 1000);
+      attempt.pace = new StreamPace(metrics.interToken, attempt.reads, nowMs);
+    }
     this.#ctx.metrics.endpoint(attempt.endpoint).began(nowMs, nowMs - attempt.startedMs);
   }
 
@@ -127,6 +132,7 @@ export class RequestRecord {
   endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict): void {
     const now = this.#ctx.clock.nowMs();
     const { endpoint } = attempt;
+    attempt.pace?.look(attempt.reads, now);
     attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
     if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
     if (verdict === "success") endpoint.breaker.success(now, isProbe);

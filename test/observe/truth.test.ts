@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
 import { RouterMetrics } from "../../src/observe/router-metrics.ts";
+import { Distribution } from "../../src/observe/series.ts";
+import { StreamPace } from "../../src/proxy/stream-pace.ts";
 import { startEngine, type RunningEngine } from "../../src/engine/serve.ts";
 import { post, RawClient, rawRequest } from "../helpers/http-client.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
@@ -76,6 +78,34 @@ test("streams, plain answers, errors and clients that leave are each counted as 
   assert.equal(metric(`gen_ai_server_request_duration_seconds_count{${genAi},error_type="engine_error"}`), 1);
   assert.equal(metric(`gen_ai_server_time_to_first_token_seconds_count{${genAi}}`), 1);
   assert.equal(metric(`gen_ai_server_time_per_output_token_seconds_count{${genAi}}`), 1);
+});
+
+test("the time between two tokens is measured as they come", async (t) => {
+  const slow = { id: "slow", b0Us: 30_000, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 1000 };
+  const engine = await startEngine({ preset: slow, models: ["m"] });
+  t.after(() => engine.close());
+  const router = await startTestRouter(t, ["--static-backends", engine.url]);
+  await post(router.port, "/v1/completions", { ...prompt, stream: true, max_tokens: 11 });
+  await router.idle();
+  const count = router.metric('lmstack_inter_token_latency_seconds_count{model="m"}');
+  assert.ok(count >= 8 && count <= 11, `${count} gaps`);
+  const sum = router.metric('lmstack_inter_token_latency_seconds_sum{model="m"}');
+  assert.ok(sum >= 0.25, `${sum} s: ten steps of 30 ms`);
+});
+
+test("a silence within a stream is measured as one gap, and a client's slowness is none of the engine's", () => {
+  const gaps = new Distribution("", [0.015, 0.05, 0.2, 1]);
+  const pace = new StreamPace(gaps, 10, 1_000);
+  pace.look(20, 1_100);
+  assert.deepEqual([...gaps.counts], [10, 0, 0, 0, 0]);
+  pace.look(20, 1_200);
+  pace.look(20, 1_300);
+  pace.look(22, 1_400);
+  assert.deepEqual([...gaps.counts], [10, 1, 0, 1, 0], "250 ms of silence, then one after 50 ms");
+  assert.ok(Math.abs(gaps.sum - 0.4) < 1e-9, "all of the time is shared out");
+  pace.skip(30, 9_000);
+  pace.look(31, 9_010);
+  assert.deepEqual([...gaps.counts], [11, 1, 0, 1, 0]);
 });
 
 test("an endpoint's uptime begins when it is ready, and anew when it comes back", async (t) => {
