@@ -6,6 +6,7 @@ import { createSecureContext } from "node:tls";
 import type { OptionName } from "./catalogue/index.ts";
 import { DynamicFileError, readDynamicFile, unknownModelFix } from "./dynamic-file.ts";
 import { readText, type Files } from "./files.ts";
+import { parseOtelEndpoint } from "./otel-endpoint.ts";
 import { count, type Origin, type Problem } from "./problem.ts";
 import type { Resolved } from "./resolve.ts";
 import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
@@ -99,6 +100,8 @@ class Builder {
       trustedProxies: v["trusted-proxies"],
       injectStreamUsage: v["inject-stream-usage"],
       legacyMetrics: v["legacy-metrics"],
+      tracing: this.#tracing(),
+      serverTiming: v["server-timing"],
       logStatsMs: v["log-stats"] ? ms(v["log-stats-interval"]) : null,
       log: { level, format, routingLine: v["log-routing-line"] ?? (format === "text" && saysInfo.has(level)) },
       dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
@@ -133,6 +136,19 @@ class Builder {
       `--max-instance-failover-reroute-attempts ${reroutes} is ignored: --retries ${retries} says the same`,
     );
     return retries;
+  }
+
+  #tracing(): RouterConfig["tracing"] {
+    const v = this.#resolved.values;
+    const text = v["otel-endpoint"];
+    if (text === null) return null;
+    const endpoint = parseOtelEndpoint(text, v["otel-secure"]);
+    if (endpoint === null) {
+      const fix = "give HOST:4317 for gRPC, or http://HOST:4318/v1/traces for HTTP";
+      this.#reject("otel-endpoint", text, "not the address of a collector", fix);
+      return null;
+    }
+    return { endpoint, serviceName: v["otel-service-name"], sampleRatio: v["otel-sample-ratio"] };
   }
 
   #caFile(): string | null {

@@ -62,6 +62,20 @@ export interface DynamicConfig {
   readonly sessionKey: string | null;
 }
 
+/** A collector of traces. */
+export interface OtlpEndpoint {
+  readonly protocol: "grpc" | "http";
+  /** `http` or `https`; for gRPC an origin, else with the path. */
+  readonly url: string;
+}
+
+export interface TracingConfig {
+  readonly endpoint: OtlpEndpoint;
+  readonly serviceName: string;
+  /** Share of the traces that begin here and are recorded, 0 to 1; of others the client has decided. */
+  readonly sampleRatio: number;
+}
+
 /** Everything else needs a restart. Durations in milliseconds, 0 = off where that is said. */
 export interface RouterConfig {
   readonly host: string;
@@ -112,6 +126,10 @@ export interface RouterConfig {
   readonly trustedProxies: readonly string[];
   readonly injectStreamUsage: boolean;
   readonly legacyMetrics: boolean;
+  /** null = no traces. */
+  readonly tracing: TracingConfig | null;
+  /** `Server-Timing` on answers. */
+  readonly serverTiming: boolean;
   /** Time between two tables of statistics on standard output; null = none. */
   readonly logStatsMs: number | null;
   readonly log: {

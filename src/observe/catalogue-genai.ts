@@ -1,9 +1,19 @@
 // OpenTelemetry's GenAI server metrics under the names that Prometheus has for them, with the buckets of the specification
 // (semantic conventions for generative AI, "model server metrics"). Part of the catalogue.
+import type { ApiName } from "../api/table.ts";
 import { modelValues, type MetricDefinition } from "./metric-definition.ts";
 
 export const genAiOperations = ["chat", "text_completion", "embeddings"] as const;
 export type GenAiOperation = (typeof genAiOperations)[number];
+
+/** OpenTelemetry's name of what an API does; the others have none there. */
+export const genAiOperationOf: Partial<Record<ApiName, GenAiOperation>> = {
+  chat: "chat",
+  messages: "chat",
+  responses: "chat",
+  completions: "text_completion",
+  embeddings: "embeddings",
+};
 
 /** All values of one label: who made the model run. */
 export const genAiProvider = "vllm";

@@ -246,6 +246,11 @@ const ownMetrics = {
     help: "1 for the revision of the dynamic configuration in force.",
     labels: { revision: "the one in force" },
   },
+  lmstack_spans_total: {
+    type: "counter",
+    help: "Spans of traces, by whether the collector took them. Without --otel-endpoint there is no series.",
+    labels: { result: ["exported", "failed"] },
+  },
   lmstack_build_info: { type: "gauge", help: "1, with the version.", labels: { version: "the one that runs" } },
   lmstack_draining: { type: "gauge", help: "1 while the router is on its way out.", labels: {} },
   lmstack_heap_used_bytes: { type: "gauge", help: "JavaScript objects, live and not yet collected.", labels: {} },

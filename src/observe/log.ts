@@ -18,6 +18,8 @@ export interface RequestLine {
   readonly generatedTokens: number | null;
   readonly cachedTokens: number | null;
   readonly error: string | null;
+  /** Only of a request that is traced. */
+  readonly traceId?: string;
 }
 
 /** What `--log-stats` tells of one engine. Means over the window, in seconds; null = nothing ended in it. */

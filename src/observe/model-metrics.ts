@@ -2,10 +2,10 @@
 import type { ApiName } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import type { Outcome } from "../errors/catalogue.ts";
-import { genAiProvider, type GenAiOperation } from "./catalogue-genai.ts";
+import { genAiOperationOf, genAiProvider, type GenAiOperation } from "./catalogue-genai.ts";
 import type { StatusClass } from "./catalogue.ts";
 import type { MetricsRegistry } from "./registry.ts";
-import type { Distribution, Value } from "./series.ts";
+import type { Distribution, Trace, Value } from "./series.ts";
 
 /** How a request ended, as far as it is measured. */
 export interface EndedRequest {
@@ -20,16 +20,9 @@ export interface EndedRequest {
   /** Time in the router that waited for nobody; null = the request was never handed to an engine. */
   readonly overheadMs: number | null;
   readonly usage: Usage | null;
+  /** null = the request is not traced. */
+  readonly exemplar: Trace | null;
 }
-
-/** OpenTelemetry's name of what an API does; the others have none there. */
-const genAiOperationOf: Partial<Record<ApiName, GenAiOperation>> = {
-  chat: "chat",
-  messages: "chat",
-  responses: "chat",
-  completions: "text_completion",
-  embeddings: "embeddings",
-};
 
 export class ModelMetrics {
   readonly name: string;
@@ -77,7 +70,8 @@ export class ModelMetrics {
     const statusClass = classOf(status);
     (this.#byStatus[statusClass] ??= this.#registry.value("lmstack_responses_total").child(this.name, statusClass))
       .value++;
-    this.duration.observe(request.durationMs / 1000);
+    if (request.exemplar === null) this.duration.observe(request.durationMs / 1000);
+    else this.duration.observeTraced(request.durationMs / 1000, request.exemplar);
     if (request.overheadMs !== null) this.overhead.observe(request.overheadMs / 1000);
     if (outcome !== "ok") return;
     if (usage === null) this.usageAbsent.value++;

@@ -11,12 +11,15 @@ export class Value {
   }
 }
 
-/** A measurement that can be looked up in a trace. */
-export interface Exemplar {
+/** Where a measurement can be looked up. */
+export interface Trace {
   readonly traceId: string;
-  readonly value: number;
   /** Unix time. */
   readonly atSeconds: number;
+}
+
+export interface Exemplar extends Trace {
+  readonly value: number;
 }
 
 /** One series of a histogram. */
@@ -46,7 +49,7 @@ export class Distribution {
   }
 
   /** The same, remembering where the measurement came from. */
-  observeTraced(value: number, traceId: string, atSeconds: number): void {
+  observeTraced(value: number, { traceId, atSeconds }: Trace): void {
     this.observe(value);
     (this.exemplars ??= [])[this.#bucket(value)] = { traceId, value, atSeconds };
   }

@@ -9,6 +9,7 @@ import type { BufferPool } from "../http/buffer-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import type { RouterLog } from "../observe/log.ts";
 import type { RouterMetrics } from "../observe/router-metrics.ts";
+import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
 import type { Prefixes } from "./prefixes.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
@@ -24,6 +25,8 @@ export interface RouterContext {
   readonly keys: Keys;
   readonly metrics: RouterMetrics;
   readonly log: RouterLog;
+  /** null = no collector is configured. */
+  readonly tracing: Tracing | null;
   readonly retryBudget: RetryBudget;
   readonly responses: ResponseAffinity;
   /** Requests that have not ended, with their deadlines. */

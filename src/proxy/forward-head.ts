@@ -16,7 +16,9 @@ const rewritten = new Set([
   "x-forwarded-proto",
   "x-forwarded-host",
 ]);
-const credentials = new Set([...rewritten, "authorization", "x-api-key"]);
+const credentials = ["authorization", "x-api-key"];
+/** Of requests that are traced here, whose engines are told of the attempt's span. */
+const traced = ["traceparent"];
 
 /**
  * Field lines for every attempt of requests with this head; request line and `host` come in front, length and request id
@@ -26,7 +28,8 @@ export function forwardFields(exchange: Exchange, ctx: RouterContext): string {
   const { head } = exchange;
   const engineKey = ctx.keys.engine;
   // With client keys on, a client's credential is ours and none of the engine's business.
-  const drop = ctx.keys.client !== null || engineKey !== null ? credentials : rewritten;
+  const guarded = ctx.keys.client !== null || engineKey !== null;
+  const drop = new Set([...rewritten, ...(guarded ? credentials : []), ...(ctx.tracing === null ? [] : traced)]);
   let text = "";
   const kept = endToEnd(head.headers, head.connection, drop);
   for (let i = 0; i < kept.length; i += 2) text += `${kept[i]}: ${kept[i + 1]}\r\n`;

@@ -70,7 +70,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#row = plan.row;
     this.#body = new Body(ctx.buffers, exchange.head.contentLength);
     const id = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
-    this.#record = new RequestRecord(ctx, plan.row, id, exchange.receivedAtMs);
+    this.#record = new RequestRecord(ctx, plan.row, id, exchange);
   }
 
   start(): void {
@@ -288,7 +288,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ticket, nowMs);
     this.#attempt = attempt;
-    attempt.send(this.#plan.headFor(endpoint) + this.#headEnd, this.#outgoing, exchange.head.method === "HEAD");
+    attempt.send(
+      this.#plan.headFor(endpoint) + this.#record.traceLine + this.#headEnd,
+      this.#outgoing,
+      exchange.head.method === "HEAD",
+    );
   }
 
   // --- what the relay reports
@@ -317,7 +321,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     ctx.queue.kick();
     exchange.onDrain = this.#onDrain;
     if (!this.#heartbeatSent) {
-      exchange.begin(answerHead(head, this.#record.requestId, stream), length);
+      exchange.begin(answerHead(head, this.#record.requestId, stream) + this.#timing(now), length);
     }
   }
 
@@ -411,7 +415,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
     const { status, head, body, outcome } = lastWord(answer, failure, this.#record.requestId, this.#ctx.random());
-    this.exchange.begin(head, body.length);
+    this.exchange.begin(head + this.#timing(this.#ctx.clock.nowMs()), body.length);
     this.exchange.write(body);
     this.exchange.end();
     this.#record.error(failure.error);
@@ -461,7 +465,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
         this.#record.requestId,
         this.#ctx.random(),
       );
-      exchange.answer(status, headers, body);
+      const { clock, config } = this.#ctx;
+      const timing = config.serverTiming ? ["server-timing", this.#record.serverTiming(clock.nowMs())] : [];
+      exchange.answer(status, [...headers, ...timing], body);
     }
     this.#end(error.definition.outcome, error.definition.status, error.message);
   }
@@ -509,7 +515,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       const { head } = attempt;
       if (head === null) return;
       this.#record.answering(head.status);
-      exchange.begin(answerHead(head, this.#record.requestId, true), null);
+      exchange.begin(answerHead(head, this.#record.requestId, true) + this.#timing(nowMs), null);
     }
     exchange.write(exchange.canChunk ? pingChunk : pingPlain);
     this.#lastSentMs = nowMs;
@@ -526,6 +532,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #writeFrame(frame: string): void {
     const bytes = Buffer.from(frame);
     this.exchange.write(this.exchange.canChunk ? asChunk(bytes) : bytes);
+  }
+
+  /** The field line of `Server-Timing`; "" = none is wanted. */
+  #timing(nowMs: number): string {
+    return this.#ctx.config.serverTiming ? `server-timing: ${this.#record.serverTiming(nowMs)}\r\n` : "";
   }
 
   #endAttempt(outcome: AttemptOutcome, verdict: Verdict): void {

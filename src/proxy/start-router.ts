@@ -21,6 +21,7 @@ import { Mirror } from "../observe/mirror.ts";
 import { mirrorRouting } from "../observe/routing-metrics.ts";
 import { RouterMetrics } from "../observe/router-metrics.ts";
 import { StatsLog } from "../observe/stats-log.ts";
+import type { Tracing } from "../observe/tracing.ts";
 import { createPolicy } from "../routing/policies.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
@@ -104,6 +105,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   });
   const prefixes = new Prefixes(256 * 1024 * 1024);
   const parts = { cache: prefixes.index };
+  const tracing = await startTracing(config, deps, metrics, log);
   const ctx: RouterContext = {
     clock,
     random,
@@ -113,6 +115,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     keys,
     metrics,
     log,
+    tracing,
     retryBudget: new RetryBudget(),
     responses: new ResponseAffinity(),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
@@ -231,13 +234,36 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       });
       await closed;
       timer.cancel();
+      await tracing?.stop();
       stop();
     },
     close() {
       server.destroy();
+      void tracing?.stop();
       stop();
     },
   };
+}
+
+/** Nothing of OpenTelemetry is loaded where no collector is configured. */
+async function startTracing(
+  config: RouterConfig,
+  { clock, version }: RouterDependencies,
+  metrics: RouterMetrics,
+  log: RouterLog,
+): Promise<Tracing | null> {
+  if (config.tracing === null) return null;
+  const spans = metrics.registry.value("lmstack_spans_total");
+  let failing = false;
+  const count = (sent: number, problem: string | null): void => {
+    spans.child(problem === null ? "exported" : "failed").value += sent;
+    if (failing === (problem !== null)) return;
+    failing = problem !== null;
+    if (failing) log.warn(`traces: the collector takes none: ${problem}; spans are lost until it does`);
+    else log.info("traces: the collector takes them again");
+  };
+  const { OtelTracing } = await import("../observe/otel/otel-tracing.ts");
+  return new OtelTracing({ config: config.tracing, version, clock, count });
 }
 
 function wait(clock: Clock, ms: number): Promise<void> {

@@ -116,6 +116,7 @@ function busyFleet(endpoints: number, legacy: boolean): { metrics: RouterMetrics
         firstTokenMs: 123.4,
         overheadMs: 0.1,
         usage: { promptTokens: 100, completionTokens: 20, cachedTokens: 10 },
+        exemplar: null,
       });
     }
   }

@@ -40,7 +40,7 @@ test("OpenMetrics names a counter's family without _total, ends with EOF, and ca
   registry.value("lmstack_retries_total").child("reset").value = 2;
   const connect = registry.distribution("lmstack_engine_connect_seconds").child();
   connect.observe(0.7);
-  connect.observeTraced(0.02, "4bf92f3577b34da6a3ce929d0e0e4736", 1_700_000_000.25);
+  connect.observeTraced(0.02, { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", atSeconds: 1_700_000_000.25 });
   const text = registry.render("openmetrics");
   assert.ok(text.endsWith("\n# EOF\n"));
   assert.ok(text.includes("# TYPE lmstack_retries counter\nlmstack_retries_total{"));

@@ -147,6 +147,7 @@ test("gauges over a window speak of that window, and say -1 where nothing ended 
     firstTokenMs: 250,
     overheadMs: 0.1,
     usage: { promptTokens: 10, completionTokens: 11, cachedTokens: 0 },
+    exemplar: null,
   });
   const recent = endpoint.recent(121_000);
   assert.deepEqual([recent.duration, recent.firstToken, recent.decoding, recent.perToken], [1.25, 0.25, 1, 0.1]);
