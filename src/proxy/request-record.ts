@@ -243,6 +243,7 @@ export class RequestRecord {
   }
 
   #log(outcome: Outcome, status: number, durationMs: number, error: string | null): void {
+    const traceId = this.#trace?.traceId ?? null;
     this.#ctx.log.request({
       requestId: this.requestId,
       model: this.#model ?? "unknown",
@@ -258,7 +259,7 @@ export class RequestRecord {
       generatedTokens: this.#usage?.completionTokens ?? null,
       cachedTokens: this.#usage?.cachedTokens ?? null,
       error,
-      ...(this.#trace?.traceId == null ? {} : { traceId: this.#trace.traceId }),
+      ...(traceId === null ? {} : { traceId }),
     });
   }
 }

@@ -31,13 +31,16 @@ const echo =
 for (const format of ["json", "text"]) {
   test(`keys, prompts and answers are never logged, as ${format}`, async (t) => {
     const engine = await startRawEngine(t);
-    const command = start(t, [
-      ...["router", "--host", "127.0.0.1", "--port", "0", "--static-backends", engine.url, "--log-level", "trace"],
-      ...["--log-format", format, "--log-routing-line", "--log-stats", "--log-stats-interval", "0.1"],
-      ...["--drain-delay-seconds", "0"],
-      ...["--api-key-file", temporaryFile(t, "keys", `${key}\n`)],
-      ...["--engine-api-key-file", temporaryFile(t, "engine-key", `${engineKey}\n`)],
-    ]);
+    const flags = "--host 127.0.0.1 --port 0 --log-level trace --log-routing-line --drain-delay-seconds 0";
+    const stats = "--log-stats --log-stats-interval 0.1";
+    const keys = temporaryFile(t, "keys", `${key}\n`);
+    const engineKeys = temporaryFile(t, "engine-key", `${engineKey}\n`);
+    const command = start(
+      t,
+      `router ${flags} ${stats} --log-format ${format} --static-backends ${engine.url} --api-key-file ${keys} --engine-api-key-file ${engineKeys}`.split(
+        " ",
+      ),
+    );
     const [, port] = await command.says(/listening on http:\/\/[^:"]+:(\d+)/);
     await command.says(/is ready and serves test-model/);
     const ask = async (bearer: string): Promise<number> => {

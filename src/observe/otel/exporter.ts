@@ -5,9 +5,9 @@ import {
   OTLPExporterBase,
 } from "@opentelemetry/otlp-exporter-base";
 import {
-  convertLegacyHttpOptions,
   createOtlpHttpExportDelegate,
   createOtlpHttpExporterMetrics,
+  httpAgentFactoryFromOptions,
 } from "@opentelemetry/otlp-exporter-base/node-http";
 import { ProtobufTraceSerializer, TraceExporterMetricsHelper } from "@opentelemetry/otlp-transformer";
 import type { ReadableSpan, SpanExporter } from "@opentelemetry/sdk-trace";
@@ -27,7 +27,9 @@ export class OtlpExporter implements SpanExporter {
 
   export(spans: ReadableSpan[], done: Parameters<SpanExporter["export"]>[1]): void {
     this.#base.export(spans, (result) => {
-      this.#count(spans.length, result.code === 0 ? null : (result.error?.message ?? "unknown"));
+      // the enum is of a package that is not ours: 0 is success
+      const failed = Number(result.code) !== 0;
+      this.#count(spans.length, failed ? (result.error?.message ?? "unknown") : null);
       done(result);
     });
   }
@@ -55,9 +57,12 @@ function overGrpc(url: string, clock: Clock): OTLPExporterBase<ReadableSpan[]> {
 }
 
 function overHttp(url: string): OTLPExporterBase<ReadableSpan[]> {
-  const options = convertLegacyHttpOptions({ url }, "TRACES", "v1/traces", {
-    "Content-Type": "application/x-protobuf",
-  });
+  const options = {
+    ...getSharedConfigurationDefaults(),
+    url,
+    headers: async () => ({ "Content-Type": "application/x-protobuf" }),
+    agentFactory: httpAgentFactoryFromOptions({ keepAlive: true }),
+  };
   return new OTLPExporterBase(
     createOtlpHttpExportDelegate(
       options,

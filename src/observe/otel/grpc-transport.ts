@@ -9,7 +9,6 @@ const deadlineExceeded = "4";
 /** UNAVAILABLE, ABORTED, RESOURCE_EXHAUSTED and the like: the specification of OTLP names them. */
 const retryable = new Set(["1", deadlineExceeded, "8", "10", "11", "14", "15"]);
 const retryMs = 1_000;
-/** Of an answer nothing is read but its end. */
 const maxTries = 3;
 
 export class GrpcTransport implements IExporterTransport {
@@ -76,6 +75,7 @@ export class GrpcTransport implements IExporterTransport {
       stream.on("trailers", read);
       stream.on("error", retry);
       stream.on("close", () => {
+        deadline.cancel();
         session.off("error", retry);
         if (status === "0") resolve({ status: "success" });
         else {
@@ -86,7 +86,8 @@ export class GrpcTransport implements IExporterTransport {
           else resolve({ status: "failure", error });
         }
       });
-      stream.setTimeout(timeoutMs, () => stream.close(constants.NGHTTP2_CANCEL));
+      const deadline = this.#clock.setTimer(timeoutMs, () => stream.close(constants.NGHTTP2_CANCEL));
+      // of an answer nothing is read but its end
       stream.resume();
       stream.end(frame);
     });
