@@ -200,8 +200,9 @@ registerHooks({
     const command = start(t, [...args, ...flags], env);
     const [, port] = await command.says(/listening on http:\/\/[^:]+:(\d+)/);
     await post(Number(port), "/v1/completions", { model: "test-model" });
+    command.child.kill("SIGKILL");
+    await command.exit();
     const loaded = command.err.split("\n").filter((line) => line.startsWith("loaded "));
     assert.equal(loaded.length > 0, flags.length > 0, loaded.join(", "));
-    command.child.kill("SIGKILL");
   }
 });

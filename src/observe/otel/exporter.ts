@@ -27,8 +27,7 @@ export class OtlpExporter implements SpanExporter {
 
   export(spans: ReadableSpan[], done: Parameters<SpanExporter["export"]>[1]): void {
     this.#base.export(spans, (result) => {
-      // the enum is of a package that is not ours: 0 is success
-      const failed = Number(result.code) !== 0;
+      const failed = result.error !== undefined;
       this.#count(spans.length, failed ? (result.error?.message ?? "unknown") : null);
       done(result);
     });
