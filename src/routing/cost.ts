@@ -4,11 +4,13 @@
 //
 //   cost(e) = wait(e) + prefill(u) * (1 + z * R) + decode(e) + pressure(e)
 //
-// u: prompt tokens that e has not cached. R: mean of requests that generate, per endpoint. The factor is the point: a token
-// that is prefilled delays every request that runs there, so computing what another engine holds costs everyone, and the
-// busier the fleet, the more. Pure; it is called for each request and keeps nothing between two calls.
+// u: prompt tokens that e has not cached. R: requests that generate on an endpoint, in the mean of the fleet. The factor is the
+// point: a token that is prefilled delays every request that runs there, so computing what another engine holds costs everyone,
+// and the busier the fleet, the more. Where an endpoint has far more or far fewer requests than the mean, its own count takes
+// over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. Pure; it is called for each request and keeps nothing between two calls.
 import type { CacheView } from "../cache/view.ts";
 import { rendezvous } from "./rendezvous.ts";
+import type { LoadView } from "./load.ts";
 import type { Candidate, ChoiceReason, Decision, Policy, RequestView, Score } from "./policy.ts";
 
 export interface CostOptions {
@@ -42,6 +44,8 @@ export const defaultCost: CostOptions = {
 };
 
 const answerTokens = 256;
+/** So far from the mean, as a share of it, an endpoint's own number of requests does not count. */
+const calm = 0.5;
 /** Learnt rates that are closer to the fleet's mean, as a ratio, are taken for it: the rest is chance. */
 const equalRates = 1.15;
 
@@ -51,6 +55,7 @@ let prefillMs = 0;
 let pressureMs = 0;
 let cached = 0;
 let meanDecoding = 0;
+let meanInFlight = 0;
 let meanMsPerToken = 0;
 
 /** @param reason of a choice that no prefix had a part in */
@@ -72,7 +77,7 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     prefillMs = (promptTokens - cached) * perToken;
     pressureMs = pressure(view, candidate, promptTokens - cached);
     const decodeMs = options.decode * load.stepMs * (load.queued + load.running);
-    return (waitMs + prefillMs * (1 + options.z * meanDecoding) + decodeMs + pressureMs) / candidate.weight;
+    return (waitMs + prefillMs * (1 + options.z * delayedOn(load)) + decodeMs + pressureMs) / candidate.weight;
   }
 
   function pressure(view: RequestView, { load }: Candidate, uncached: number): number {
@@ -152,24 +157,47 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   return choose;
 }
 
-/** R of the cost, and the fleet's rate. */
+/** Means of the fleet: R of the cost, requests in flight, and the rate. */
 function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void {
   let decoding = 0;
+  let inFlight = 0;
+  let known = 0;
   let msPerToken = 0;
+  let msPerKnownToken = 0;
   for (const { load } of candidates) {
     decoding += load.decoding(view.nowMs);
+    inFlight += load.queued + load.running;
     msPerToken += load.prefillMsPerToken;
+    if (!load.rateKnown) continue;
+    known++;
+    msPerKnownToken += load.prefillMsPerToken;
   }
   meanDecoding = decoding / candidates.length;
-  meanMsPerToken = msPerToken / candidates.length;
+  meanInFlight = inFlight / candidates.length;
+  meanMsPerToken = known === 0 ? msPerToken / candidates.length : msPerKnownToken / known;
+}
+
+/**
+ * Requests that a prefill on this endpoint delays: the fleet's mean within a zone around it, since each request that changes
+ * places for a little less company leaves its prefix behind; beyond the zone it moves at twice the pace, so that nobody is
+ * delayed on an idle endpoint, and twice as many where there are twice as many.
+ */
+function delayedOn(load: LoadView): number {
+  const own = load.queued + load.running;
+  const low = meanInFlight * (1 - calm);
+  const high = meanInFlight * (1 + calm);
+  const beyond = own > high ? own - high : own < low ? own - low : 0;
+  return Math.max(0, meanDecoding + beyond / calm);
 }
 
 /**
  * Equal engines learn rates that differ by 2 or 3 %. Of a long prompt that is more than all that parts idle endpoints, and
- * the one that seemed fastest got most of the new prompts: max/mean of work was 1.45.
+ * the one that seemed fastest got most of the new prompts: max/mean of work was 1.45. And one that nobody has tried yet is
+ * not slower than its kind, or it would never be tried: one of eight idle endpoints got everything.
  */
 function rateOf({ load }: Candidate): number {
   const own = load.prefillMsPerToken;
+  if (!load.rateKnown) return meanMsPerToken;
   return own < meanMsPerToken * equalRates && own * equalRates > meanMsPerToken ? meanMsPerToken : own;
 }
 

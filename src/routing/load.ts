@@ -34,6 +34,8 @@ export interface LoadView {
   readonly prefillMsPerToken: number;
   /** Time of a step in which nothing but running requests move on. */
   readonly stepMs: number;
+  /** The prefill rate has been measured on this endpoint; else it is what is believed of any. */
+  readonly rateKnown: boolean;
   /** Tokens that fit into the KV cache; 0 = unknown. */
   readonly capacityTokens: number;
   readonly scraped: Scraped | null;
@@ -137,6 +139,10 @@ export class EndpointLoad implements LoadView {
 
   get stepMs(): number {
     return this.#step.value(this.#prior.stepMs);
+  }
+
+  get rateKnown(): boolean {
+    return this.#rate.trusted;
   }
 
   queuedTokens(nowMs: number): number {

@@ -28,6 +28,11 @@ export class SlidingQuantile {
     this.#unsorted++;
   }
 
+  /** There are enough measurements to do without the prior. */
+  get trusted(): boolean {
+    return this.#values.length >= trustedSamples;
+  }
+
   /** @param prior what is believed without measurements */
   value(prior: number): number {
     if (this.#unsorted >= (this.#values.length < keptSamples ? 1 : sortEvery)) this.#sort();

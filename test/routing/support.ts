@@ -24,6 +24,7 @@ export function candidate({ id, queued = 0, running = 0, weight = 1, load = {} }
       heldTokens: (queued + running) * 512,
       prefillMsPerToken: 0.1,
       stepMs: 25,
+      rateKnown: true,
       capacityTokens: 0,
       scraped: null,
       ...load,
