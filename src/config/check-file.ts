@@ -66,7 +66,7 @@ function checkDynamic(path: string, text: string, format: FileFormat): FileRepor
 function checkOptions(path: string, text: string, files: Files): FileReport {
   const layer = readConfigText("router", path, text);
   const resolved = resolve("router", [layer]);
-  const built = buildRouterConfig(resolved, files, true);
+  const built = buildRouterConfig(resolved, files, { partial: true });
   const names = [...resolved.origins.keys()].filter((name) => optionOf(name).state === "works");
   const summary = `options of lmstack router: ${count(names.length, "option")} set${names.length === 0 ? "" : ` (${names.join(", ")})`}`;
   return report(path, [...resolved.problems, ...built.problems], [...resolved.warnings, ...built.warnings], summary);

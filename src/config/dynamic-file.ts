@@ -5,12 +5,13 @@
 import { optionOf, type OptionName } from "./catalogue/index.ts";
 import { coerceData } from "./coerce.ts";
 import { parseLocated, pathText, type FileFormat, type KeyPath, type Located } from "./located.ts";
+import { readDiscovery } from "./discovery.ts";
 import { nearest } from "./nearest.ts";
 import type { OptionValue } from "./option.ts";
 import { count, formatProblem, type Problem } from "./problem.ts";
 import { refusalOf } from "./resolve.ts";
 import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
-import type { DynamicConfig, PolicyName } from "./types.ts";
+import type { DiscoveryConfig, DynamicConfig, PolicyName } from "./types.ts";
 
 /** Key of the file -> option with the same meaning. */
 export const dynamicKeys = {
@@ -27,6 +28,7 @@ export const dynamicKeys = {
   static_backend_health_check_timeout_seconds: "static-backend-health-check-timeout-seconds",
   prefill_model_labels: "prefill-model-labels",
   decode_model_labels: "decode-model-labels",
+  dns_names: "dns-names",
   k8s_port: "k8s-port",
   k8s_namespace: "k8s-namespace",
   k8s_label_selector: "k8s-label-selector",
@@ -37,6 +39,15 @@ export type DynamicKey = keyof typeof dynamicKeys;
 
 /** Keys below a model in the YAML form. */
 export const modelKeys = ["static_backends", "static_model_type", "static_model_label", "static_kv_events"] as const;
+
+/** Keys that list engines, which has no meaning where they are found. */
+const listedEngines = [
+  "static_backends",
+  "static_models",
+  "static_model_labels",
+  "static_model_types",
+  "static_kv_events",
+] as const;
 
 /** Everything that is wrong with a dynamic file; the message is the first problem in one line. */
 export class DynamicFileError extends Error {
@@ -113,17 +124,17 @@ class Reader {
       if (data[key] === undefined)
         this.reject([key], null, "missing", `add ${key}: ${key === "routing_logic" ? "leastload" : "static"}`);
     }
-    this.#value(data, "service_discovery");
+    const discovery = this.#discovery(data);
     const policy = this.#value(data, "routing_logic") as PolicyName;
-    const entries = isRecord(data["static_models"]) ? this.#modelMap(data, data["static_models"]) : this.#lists(data);
+    const entries = discovery.kind === "static" ? this.#entries(data) : [];
     const endpoints = joinEndpoints(
       entries.map(({ entry }) => entry),
       (index, field, value, reason, fix) => this.reject(entries[index]?.paths[field] ?? [], value, reason, fix),
     );
     const aliases = new Map(Object.entries(this.#value(data, "static_aliases") as Readonly<Record<string, string>>));
     const models = knownModels(endpoints);
-    // With broken entries the models are not all known, and every alias would look wrong.
-    if (models !== null && this.problems.length === 0) {
+    // With broken entries the models are not all known, with found ones none is, and every alias would look wrong.
+    if (models !== null && discovery.kind === "static" && this.problems.length === 0) {
       for (const [alias, model] of aliases) {
         if (!models.includes(model))
           this.reject(["static_aliases", alias], model, "no engine serves this model", unknownModelFix(models));
@@ -132,23 +143,40 @@ class Reader {
     const checks = this.#value(data, "static_backend_health_checks") === true;
     const intervalMs = Number(this.#value(data, "static_backend_health_check_interval")) * 1000;
     const timeoutMs = Number(this.#value(data, "static_backend_health_check_timeout_seconds")) * 1000;
-    for (const key of [
-      "prefill_model_labels",
-      "decode_model_labels",
-      "k8s_port",
-      "k8s_namespace",
-      "k8s_label_selector",
-      "callbacks",
-    ] as const) {
-      this.#value(data, key);
-    }
+    for (const key of ["prefill_model_labels", "decode_model_labels", "callbacks"] as const) this.#value(data, key);
     return {
       endpoints,
+      discovery,
       aliases,
       inferenceHealthChecks: checks ? { intervalMs, timeoutMs } : null,
       policy,
       sessionKey: this.#value(data, "session_key") as string | null,
     };
+  }
+
+  #discovery(data: Readonly<Record<string, unknown>>): DiscoveryConfig {
+    const kind = (this.#value(data, "service_discovery") ?? "static") as DiscoveryConfig["kind"];
+    if (kind !== "static") {
+      for (const key of listedEngines) {
+        if (data[key] !== undefined)
+          this.reject([key], null, `given beside service_discovery ${kind}`, "leave it out, or say static");
+      }
+    }
+    return readDiscovery(
+      kind,
+      {
+        names: this.#value(data, "dns_names") as readonly string[],
+        namespaces: this.#value(data, "k8s_namespace") as readonly string[],
+        labelSelector: this.#value(data, "k8s_label_selector") as string,
+        enginePort: this.#value(data, "k8s_port") as number,
+      },
+      (field, value, reason, fix) =>
+        this.reject([field === "names" ? "dns_names" : "k8s_namespace"], value, reason, fix),
+    );
+  }
+
+  #entries(data: Readonly<Record<string, unknown>>): LocatedEntry[] {
+    return isRecord(data["static_models"]) ? this.#modelMap(data, data["static_models"]) : this.#lists(data);
   }
 
   #refuseUnknownKeys(data: Readonly<Record<string, unknown>>): void {

@@ -33,3 +33,10 @@ export function readEnvironment(command: OptionCommand, env: Readonly<Record<str
   }
   return { settings, problems: [], warnings };
 }
+
+/** Where Kubernetes tells each container to find its API; null = the process is in no cluster. */
+export function apiServer(env: Readonly<Record<string, string | undefined>>): string | null {
+  const { KUBERNETES_SERVICE_HOST: host = "", KUBERNETES_SERVICE_PORT: port = "" } = env;
+  if (host === "" || port === "") return null;
+  return `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

@@ -18,6 +18,7 @@ export const optionGroups = [
   "Connections to engines",
   "Logs and metrics",
   "Start and stop",
+  "DNS",
   "Kubernetes",
   "Prefix and prefill/decode policies",
   "Tracing and error reports",

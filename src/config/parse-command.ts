@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { UsageError } from "../errors/usage-error.ts";
 import { readArgv } from "./argv.ts";
 import { readConfigText } from "./config-file.ts";
-import { readEnvironment } from "./environment.ts";
+import { apiServer, readEnvironment } from "./environment.ts";
 import { diskFiles, readText, type Files } from "./files.ts";
 import { checkHelp, commandHelp, mainHelp } from "./help.ts";
 import type { Layer } from "./layer.ts";
@@ -120,7 +120,7 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
       warnings: resolved.warnings,
     };
   }
-  const built = buildRouterConfig(resolved, files);
+  const built = buildRouterConfig(resolved, files, { apiServer: apiServer(env) });
   throwFirst([...resolved.problems, ...built.problems]);
   const warnings = [...resolved.warnings, ...built.warnings];
   if (command === "router") return { command, config: built.config, warnings };

@@ -4,13 +4,14 @@
 import { createSecureContext } from "node:tls";
 
 import type { OptionName } from "./catalogue/index.ts";
+import { readDiscovery } from "./discovery.ts";
 import { DynamicFileError, readDynamicFile, unknownModelFix } from "./dynamic-file.ts";
 import { readText, type Files } from "./files.ts";
 import { parseOtelEndpoint } from "./otel-endpoint.ts";
 import { count, type Origin, type Problem } from "./problem.ts";
 import type { Resolved } from "./resolve.ts";
 import { joinEndpoints, knownModels, type StaticEntry } from "./static-endpoints.ts";
-import type { DynamicConfig, RouterConfig } from "./types.ts";
+import type { DiscoveryConfig, DynamicConfig, RouterConfig } from "./types.ts";
 
 export interface Built {
   readonly config: RouterConfig;
@@ -19,9 +20,15 @@ export interface Built {
   readonly warnings: readonly string[];
 }
 
-/** @param partial the options are only a part (a file that is checked alone): do not ask for what flags may add */
-export function buildRouterConfig(resolved: Resolved, files: Files, partial = false): Built {
-  return new Builder(resolved, files).build(partial);
+export interface Surroundings {
+  /** The options are only a part (a file that is checked alone): do not ask for what flags may add. */
+  readonly partial?: boolean;
+  /** Of the cluster that the process runs in; absent = none. */
+  readonly apiServer?: string | null;
+}
+
+export function buildRouterConfig(resolved: Resolved, files: Files, surroundings: Surroundings = {}): Built {
+  return new Builder(resolved, files).build(surroundings);
 }
 
 /** Names of levels as typed -> as the logger has them. */
@@ -38,6 +45,19 @@ export const logLevels = {
 
 /** Levels at which production-stack prints its routing line. */
 const saysInfo: ReadonlySet<RouterConfig["log"]["level"]> = new Set(["info", "debug", "trace"]);
+
+/** What the dynamic file says, and flags no more where there is one. */
+const replacedByFile = [
+  "static-backends",
+  "static-aliases",
+  "routing-logic",
+  "session-key",
+  "service-discovery",
+  "dns-names",
+  "k8s-namespace",
+  "k8s-label-selector",
+  "k8s-port",
+] as const;
 
 interface DynamicSource {
   readonly option: "dynamic-config-yaml" | "dynamic-config-json";
@@ -58,7 +78,7 @@ class Builder {
     this.#files = files;
   }
 
-  build(partial: boolean): Built {
+  build({ partial = false, apiServer = null }: Surroundings): Built {
     const v = this.#resolved.values;
     const format = v["log-format"];
     const level = logLevels[v["log-level"]];
@@ -104,6 +124,14 @@ class Builder {
       serverTiming: v["server-timing"],
       logStatsMs: v["log-stats"] ? ms(v["log-stats-interval"]) : null,
       log: { level, format, routingLine: v["log-routing-line"] ?? (format === "text" && saysInfo.has(level)) },
+      dns: { servers: v["dns-servers"], refreshMs: ms(v["dns-refresh-seconds"]) },
+      kubernetes: {
+        addressing: v["k8s-service-discovery-type"] ?? "pod-ip",
+        watchTimeoutMs: ms(v["k8s-watcher-timeout-seconds"]),
+        kubeconfigFile: this.#kubeconfig(),
+        context: v["k8s-context"],
+        apiServer,
+      },
       dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
       dynamic: this.#dynamic(dynamic, partial),
     };
@@ -149,6 +177,13 @@ class Builder {
       return null;
     }
     return { endpoint, serviceName: v["otel-service-name"], sampleRatio: v["otel-sample-ratio"] };
+  }
+
+  #kubeconfig(): string | null {
+    const name = "kubeconfig";
+    const path = this.#resolved.values[name];
+    if (path !== null) this.#text(name, path);
+    return path;
   }
 
   #caFile(): string | null {
@@ -217,9 +252,7 @@ class Builder {
   #dynamic(file: DynamicSource | null, partial: boolean): DynamicConfig {
     const { values } = this.#resolved;
     if (file !== null) {
-      const replaced = (["static-backends", "static-aliases", "routing-logic", "session-key"] as const).filter((name) =>
-        this.#said(name),
-      );
+      const replaced = replacedByFile.filter((name) => this.#said(name));
       if (replaced.length > 0) {
         this.#warnings.push(`the dynamic file ${file.path} replaces ${replaced.map((name) => `--${name}`).join(", ")}`);
       }
@@ -233,18 +266,21 @@ class Builder {
         }
       }
     }
-    const endpoints = this.#endpoints();
-    const needsEngines = this.#resolved.command === "router" && file === null && !partial;
+    const discovery = this.#discovery();
+    const endpoints = discovery.kind === "static" ? this.#endpoints() : [];
+    const needsEngines =
+      this.#resolved.command === "router" && file === null && discovery.kind === "static" && !partial;
     if (needsEngines && endpoints.length === 0 && this.#problems.length === 0 && this.#resolved.problems.length === 0) {
       this.#problems.push({
         origin: { name: "router" },
         value: null,
         reason: "there is no engine to route to",
-        fix: "list engines with --static-backends http://HOST:8000,... or in a file with --dynamic-config-yaml FILE",
+        fix: "list engines with --static-backends http://HOST:8000,..., in a file with --dynamic-config-yaml FILE, or let them be found with --service-discovery k8s",
       });
     }
     return {
       endpoints,
+      discovery,
       aliases: this.#aliases(endpoints),
       inferenceHealthChecks: values["static-backend-health-checks"]
         ? {
@@ -255,6 +291,28 @@ class Builder {
       policy: values["routing-logic"],
       sessionKey: values["session-key"],
     };
+  }
+
+  #discovery(): DiscoveryConfig {
+    const { values } = this.#resolved;
+    const kind = values["service-discovery"] ?? "static";
+    if (kind !== "static" && this.#said("static-backends")) {
+      this.#warnings.push(`--service-discovery ${kind} replaces --static-backends`);
+    }
+    return readDiscovery(
+      kind,
+      {
+        names: values["dns-names"],
+        namespaces: values["k8s-namespace"],
+        labelSelector: values["k8s-label-selector"],
+        enginePort: values["k8s-port"],
+      },
+      (field, value, reason, fix) => {
+        // what was said and not understood is told already
+        if (this.#resolved.problems.length > 0) return;
+        this.#reject(field === "names" ? "dns-names" : "k8s-namespace", value, reason, fix);
+      },
+    );
   }
 
   #endpoints() {

@@ -50,9 +50,27 @@ export type ModelType = (typeof modelTypes)[number];
 export const policyNames = ["roundrobin", "random", "leastload", "session", "prefixaware"] as const;
 export type PolicyName = (typeof policyNames)[number];
 
+/** Where endpoints come from. `static`: as configured; the others find them, and `endpoints` of the configuration is empty. */
+export type DiscoveryConfig =
+  | { readonly kind: "static" }
+  | {
+      readonly kind: "dns";
+      /** `host`, `host:port`, or the name of SRV records, which begins with `_`. */
+      readonly names: readonly string[];
+    }
+  | {
+      readonly kind: "k8s";
+      /** `*` = all of them. */
+      readonly namespaces: readonly string[];
+      readonly labelSelector: string;
+      /** Of engines whose pod names none. */
+      readonly enginePort: number;
+    };
+
 /** The part that a running router can be given anew: read from the dynamic file, else from the flags. */
 export interface DynamicConfig {
   readonly endpoints: readonly EndpointSpec[];
+  readonly discovery: DiscoveryConfig;
   /** Alias -> model. */
   readonly aliases: ReadonlyMap<string, string>;
   /** Dummy inference requests as health checks (`--static-backend-health-checks`). */
@@ -137,6 +155,22 @@ export interface RouterConfig {
     readonly format: "text" | "json";
     /** production-stack's line per request on standard output. */
     readonly routingLine: boolean;
+  };
+  readonly dns: {
+    /** Addresses with optional port; empty = the system's. */
+    readonly servers: readonly string[];
+    /** Longest time between two looks at a name. */
+    readonly refreshMs: number;
+  };
+  readonly kubernetes: {
+    readonly addressing: "pod-ip" | "service-name";
+    /** Time limit of one watch; 0 = drawn at random. */
+    readonly watchTimeoutMs: number;
+    /** `null` = the service account of the pod that the process runs in, else what kubectl would use. */
+    readonly kubeconfigFile: string | null;
+    readonly context: string | null;
+    /** Of the cluster that the process runs in; `null` = it is in none. */
+    readonly apiServer: string | null;
   };
   /** Watched file that replaces the dynamic part; `null` = none. */
   readonly dynamicFile: { readonly path: string; readonly format: "yaml" | "json" } | null;

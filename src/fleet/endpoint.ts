@@ -1,14 +1,14 @@
 // One engine as the router knows it: address, models, connections, breaker, and the requests that are on it. The counts are
 // the router's own, because an engine's `/metrics` lags; a ticket of its load is the only way to change them.
 import type { Clock } from "../clock.ts";
-import type { KvEvents } from "../config/types.ts";
+import type { EndpointSpec, KvEvents } from "../config/types.ts";
 import type { EngineAddress } from "../http/engine-connection.ts";
 import { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import { EndpointLoad, defaultPrior } from "../routing/load.ts";
 import { Breaker } from "./breaker.ts";
 
-export const endpointStates = ["starting", "ready", "draining", "ejected", "gone"] as const;
+export const endpointStates = ["starting", "ready", "sleeping", "draining", "ejected", "gone"] as const;
 export type EndpointState = (typeof endpointStates)[number];
 
 /** An entry of an engine's `/v1/models`, fields kept as they came. */
@@ -28,10 +28,16 @@ export class Endpoint {
   readonly label: string | null;
   /** Where its KV events are had. */
   kvEvents: KvEvents = "ask";
+  /** Tells it from others that had its URL before; null = the URL is all there is. */
+  readonly identity: string | null;
   /** Models from the configuration; null = what the engine says. */
   readonly configuredModels: readonly string[] | null;
   /** The requests of this router that are on it. */
   readonly load: EndpointLoad;
+  /** Its weights are put away: it gets no requests until discovery says that it is awake. */
+  sleeping = false;
+  /** When this changes, its models may have. */
+  modelsRevision: string | null = null;
   models: readonly string[];
   entries: readonly ModelEntry[] = [];
   /** Share of its normal traffic, for policies; set from the breaker before each choice. */
@@ -48,9 +54,7 @@ export class Endpoint {
   readonly #onEmpty: (endpoint: Endpoint) => void;
 
   constructor(
-    url: string,
-    models: readonly string[] | null,
-    label: string | null,
+    { url, models, label, identity }: EndpointSpec,
     engineTls: EngineAddress["tls"],
     clock: Clock,
     sweeper: Sweeper<EnginePool>,
@@ -59,6 +63,7 @@ export class Endpoint {
   ) {
     const parsed = new URL(url);
     this.url = url;
+    this.identity = identity ?? null;
     this.authority = parsed.host;
     this.basePath = parsed.pathname === "/" ? "" : parsed.pathname.replace(/\/$/, "");
     this.id = `${parsed.host}${this.basePath}`;
@@ -94,6 +99,7 @@ export class Endpoint {
   state(nowMs: number): EndpointState {
     if (this.#leaving) return this.inFlight > 0 ? "draining" : "gone";
     if (!this.#checked) return "starting";
+    if (this.sleeping) return "sleeping";
     const breaker = this.breaker.state(nowMs);
     return breaker === "ejected" || breaker === "probing" ? "ejected" : "ready";
   }

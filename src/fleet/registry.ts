@@ -40,8 +40,11 @@ export class Registry {
     return [...this.#endpoints.values(), ...this.#leaving];
   }
 
-  /** Makes the registry equal to the desired set. An endpoint whose models or label changed is another endpoint. */
-  reconcile(specs: readonly EndpointSpec[], aliases: ReadonlyMap<string, string>): void {
+  /**
+   * Makes the registry equal to the desired set. An endpoint whose identity, models or label changed is another endpoint.
+   * @returns endpoints whose models may have changed
+   */
+  reconcile(specs: readonly EndpointSpec[], aliases: ReadonlyMap<string, string>): Endpoint[] {
     const desired = new Map(specs.map((spec) => [spec.url, spec]));
     const ready = new Map<string, Endpoint>();
     const now = this.#options.clock.nowMs();
@@ -53,34 +56,27 @@ export class Registry {
       this.#leaving.add(endpoint);
       endpoint.leave();
     }
+    const changed: Endpoint[] = [];
     for (const spec of specs) {
-      const known = this.#endpoints.get(spec.url);
-      if (known !== undefined) {
-        known.kvEvents = spec.kvEvents ?? "ask";
+      const present = this.#endpoints.get(spec.url);
+      if (present !== undefined) {
+        if (update(present, spec)) changed.push(present);
         continue;
       }
       const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
-      const endpoint = new Endpoint(
-        spec.url,
-        spec.models,
-        spec.label,
-        engineTls,
-        clock,
-        sweeper,
-        keepAliveMs,
-        (gone) => {
-          this.#leaving.delete(gone);
-          this.onChange();
-        },
-      );
-      endpoint.kvEvents = spec.kvEvents ?? "ask";
+      const endpoint = new Endpoint(spec, engineTls, clock, sweeper, keepAliveMs, (gone) => {
+        this.#leaving.delete(gone);
+        this.onChange();
+      });
+      update(endpoint, spec);
       const before = ready.get(spec.url);
-      if (before !== undefined) endpoint.succeed(before);
+      if (before !== undefined && before.identity === endpoint.identity) endpoint.succeed(before);
       this.#endpoints.set(spec.url, endpoint);
     }
     this.#aliases = aliases;
     this.#synced = true;
     this.reindex();
+    return changed;
   }
 
   /** An endpoint's models became known or changed. */
@@ -158,5 +154,19 @@ export class Registry {
 }
 
 function same(endpoint: Endpoint, spec: EndpointSpec): boolean {
-  return endpoint.label === spec.label && JSON.stringify(endpoint.configuredModels) === JSON.stringify(spec.models);
+  return (
+    endpoint.identity === (spec.identity ?? null) &&
+    endpoint.label === spec.label &&
+    JSON.stringify(endpoint.configuredModels) === JSON.stringify(spec.models)
+  );
+}
+
+/** Takes over what may change while it stays the same engine. @returns whether its models may have changed */
+function update(endpoint: Endpoint, spec: EndpointSpec): boolean {
+  const revision = spec.modelsRevision ?? null;
+  const other = endpoint.modelsRevision !== revision;
+  endpoint.sleeping = spec.sleeping ?? false;
+  endpoint.modelsRevision = revision;
+  endpoint.kvEvents = spec.kvEvents ?? "ask";
+  return other;
 }

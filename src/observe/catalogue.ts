@@ -5,6 +5,7 @@ import { errorCatalogue, outcomes } from "../errors/catalogue.ts";
 import { apiNames } from "../api/table.ts";
 import { choiceReasons } from "../routing/policy.ts";
 import { breakerStates } from "../fleet/breaker.ts";
+import { discoveryProblems } from "../fleet/discovery/source.ts";
 import { endpointStates } from "../fleet/endpoint.ts";
 import { policyNames } from "../config/types.ts";
 import { genAiMetrics } from "./catalogue-genai.ts";
@@ -225,6 +226,21 @@ const ownMetrics = {
     type: "counter",
     help: "Changes of the dynamic configuration file, by result.",
     labels: { result: ["applied", "rejected"] },
+  },
+  lmstack_discovery_failures_total: {
+    type: "counter",
+    help: "Times that the source of endpoints could not be read, by why. The endpoints known last stay in force.",
+    labels: { reason: discoveryProblems },
+  },
+  lmstack_discovery_updates_total: {
+    type: "counter",
+    help: "Times that a set of endpoints was put in force.",
+    labels: {},
+  },
+  lmstack_discovery_stale_seconds: {
+    type: "gauge",
+    help: "For how long the endpoints may have been out of date, since their source can't be read; 0 = they are up to date.",
+    labels: {},
   },
   lmstack_config_last_reload_successful: {
     type: "gauge",

@@ -13,6 +13,8 @@ export interface OwnState {
   /** The dynamic configuration as `/health` shows it; null = no such file. */
   readonly dynamicConfig: () => object | null;
   readonly draining: () => boolean;
+  /** What keeps the list of endpoints from being up to date; null = nothing. */
+  readonly discoveryProblem: () => string | null;
   /** HTML for a browser at `/`; null = none. */
   readonly page: string | null;
 }
@@ -101,9 +103,14 @@ export class OwnAnswers {
       ? "draining"
       : this.#ctx.registry.synced
         ? null
-        : "waiting for the first list of endpoints";
+        : `waiting for the first list of endpoints${this.#problem()}`;
     if (reason === null) exchange.answer(200, noStore, JSON.stringify({ status: "ready" }));
     else exchange.answer(503, noStore, JSON.stringify({ status: "not ready", reason }));
+  }
+
+  #problem(): string {
+    const problem = this.#state.discoveryProblem();
+    return problem === null ? "" : `: ${problem}`;
   }
 
   #engines(): object[] {
@@ -113,6 +120,7 @@ export class OwnAnswers {
       serving_models: endpoint.models,
       created: endpoint.createdSeconds,
       url: endpoint.url,
+      ...(endpoint.identity === null ? {} : { identity: endpoint.identity }),
       state: endpoint.state(now),
       in_flight: { queued: endpoint.queued, running: endpoint.running },
       ...(endpoint.lastProblem === null ? {} : { problem: endpoint.lastProblem }),

@@ -52,7 +52,7 @@ export function usableEndpoints(
 /** Nothing speaks against any of them, which is nearly always so: then nothing needs to be sorted out. */
 function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
   for (const endpoint of endpoints) {
-    if (!endpoint.known || !endpoint.breaker.steady || endpoint.busyUntilMs > nowMs) return false;
+    if (!endpoint.known || endpoint.sleeping || !endpoint.breaker.steady || endpoint.busyUntilMs > nowMs) return false;
     endpoint.weight = 1;
   }
   return true;
@@ -64,7 +64,7 @@ function sortOut(
   nowMs: number,
   random: () => number,
 ): readonly Endpoint[] {
-  const checked = serving.filter((endpoint) => endpoint.known);
+  const checked = serving.filter((endpoint) => endpoint.known && !endpoint.sleeping);
   const known = tried.length === 0 ? checked : checked.filter((endpoint) => !tried.includes(endpoint));
   for (const endpoint of known) endpoint.weight = endpoint.breaker.weight(nowMs);
   const admitted = known.filter((endpoint) => endpoint.breaker.admits(nowMs));

@@ -31,6 +31,7 @@ import { OwnAnswers } from "./own-answers.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import { ResponseAffinity } from "./response-affinity.ts";
 import { RetryBudget } from "./retry-budget.ts";
+import { startDiscovery } from "./start-discovery.ts";
 
 export interface RouterDependencies {
   readonly clock: Clock;
@@ -135,11 +136,13 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     bufferedBytes: 0,
     trusted: trustedProxies(config.trustedProxies),
   };
+  const discovery = startDiscovery({ clock, random, config, registry, health, metrics, log });
   const state = { draining: false, revision: "static", dynamic: config.dynamic };
   const own = new OwnAnswers(ctx, {
     version: deps.version,
     dynamicConfig: () => (config.dynamicFile === null ? null : describe(state.dynamic, state.revision)),
     draining: () => state.draining,
+    discoveryProblem: () => discovery.problem,
     page: deps.page,
   });
   const { timeouts, limits } = config;
@@ -174,12 +177,11 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
 
   const appliedAt = metrics.registry.value("lmstack_config_last_reload_timestamp_seconds").child();
   const apply = (next: DynamicConfig, revision: string): void => {
-    registry.reconcile(next.endpoints, next.aliases);
+    discovery.apply(next);
     if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, parts);
     ctx.routing.name = next.policy;
     ctx.routing.sessionKey = next.sessionKey;
     health.setInferenceCheck(inferenceCheck(next));
-    health.sync();
     state.dynamic = next;
     state.revision = revision;
     appliedAt.value = clock.wallMs() / 1000;
@@ -188,6 +190,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   metrics.registry.value("lmstack_config_last_reload_successful").child().value = 1;
 
   const closers: (() => void)[] = [
+    () => discovery.stop(),
     () => ctx.queue.stop(),
     () => health.stop(),
     () => keys.close(),
@@ -348,7 +351,7 @@ function watchDynamic(
 function describe(config: DynamicConfig, revision: string): object {
   return {
     revision,
-    service_discovery: "static",
+    service_discovery: config.discovery.kind,
     routing_logic: config.policy,
     session_key: config.sessionKey,
     static_backends: config.endpoints.map((endpoint) => endpoint.url),

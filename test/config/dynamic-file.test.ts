@@ -27,6 +27,7 @@ const expected = {
   endpoints: ["http://127.0.0.1:8001", "http://127.0.0.1:8002"].map((url) => {
     return { url, models: ["facebook/opt-125m"], label: null, modelType: "completion" };
   }),
+  discovery: { kind: "static" },
   aliases: new Map([["my-alias", "facebook/opt-125m"]]),
   inferenceHealthChecks: null,
   policy: "roundrobin",
@@ -43,6 +44,26 @@ test("the flat JSON form says the same", () => {
 
 test("either form is read in either format", () => {
   assert.deepEqual(readDynamicFile(json, "yaml"), expected);
+});
+
+test("engines can be found instead of listed, with aliases of models that nobody knows yet", () => {
+  const head = "routing_logic: random\nstatic_aliases: {a: m}\n";
+  const found = (rest: string) => readDynamicFile(`${head}${rest}`, "yaml");
+  const pods = found("service_discovery: k8s\nk8s_namespace: [a, b]\nk8s_label_selector: app=engine\nk8s_port: 8080\n");
+  assert.deepEqual(pods.discovery, {
+    kind: "k8s",
+    namespaces: ["a", "b"],
+    labelSelector: "app=engine",
+    enginePort: 8080,
+  });
+  assert.deepEqual(pods.endpoints, []);
+  assert.deepEqual([...pods.aliases], [["a", "m"]]);
+  const defaults = { kind: "k8s", namespaces: ["default"], labelSelector: "", enginePort: 8000 };
+  assert.deepEqual(found("service_discovery: k8s\n").discovery, defaults);
+  assert.deepEqual(found("service_discovery: dns\ndns_names: e.example:8000,_h._tcp.example\n").discovery, {
+    kind: "dns",
+    names: ["e.example:8000", "_h._tcp.example"],
+  });
 });
 
 test("health checks and the session key are taken over", () => {
@@ -83,9 +104,19 @@ const wrong: readonly (readonly [name: string, text: string, says: string])[] = 
   ],
   ["no engines", head, "f:1: static_backends: missing; list engines in static_backends, or per model in static_models"],
   [
-    "Kubernetes",
+    "engines that are listed and found at once",
     "service_discovery: k8s\nrouting_logic: random\nstatic_backends: http://a:1\n",
-    "f:1: service_discovery k8s: discovery in Kubernetes is not built yet; list the engines with --static-backends, or in a watched file with --dynamic-config-yaml",
+    "f:3: static_backends: given beside service_discovery k8s; leave it out, or say static",
+  ],
+  [
+    "all namespaces and one more",
+    "service_discovery: k8s\nrouting_logic: random\nk8s_namespace: '*,a'\n",
+    "f:3: k8s_namespace *,a: all namespaces, and then some; give either * or names",
+  ],
+  [
+    "DNS without a name",
+    "service_discovery: dns\nrouting_logic: random\n",
+    "f:1: dns_names: needed to find engines by DNS; give at least one name",
   ],
   [
     "a policy that is not built",
@@ -148,7 +179,10 @@ test("broken syntax is refused with its line", () => {
 });
 
 test("keys of what is not built are warned about", () => {
-  const { warnings, config } = inspectDynamicFile(`${head}static_backends: http://a:1\nk8s_port: 8000\n`, "yaml");
-  assert.deepEqual(warnings, ["k8s_port: not built yet, ignored"]);
+  const { warnings, config } = inspectDynamicFile(
+    `${head}static_backends: http://a:1\nprefill_model_labels: p\n`,
+    "yaml",
+  );
+  assert.deepEqual(warnings, ["prefill_model_labels: not built yet, ignored"]);
   assert.ok(config !== null);
 });

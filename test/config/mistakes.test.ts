@@ -103,7 +103,37 @@ const cases: readonly {
   {
     name: "no engine at all",
     argv: ["router"],
-    says: "router: there is no engine to route to; list engines with --static-backends http://HOST:8000,... or in a file with --dynamic-config-yaml FILE",
+    says: "router: there is no engine to route to; list engines with --static-backends http://HOST:8000,..., in a file with --dynamic-config-yaml FILE, or let them be found with --service-discovery k8s",
+  },
+  {
+    name: "DNS without a name",
+    argv: ["router", "--service-discovery", "dns"],
+    says: "--dns-names: needed to find engines by DNS; give at least one name",
+  },
+  {
+    name: "a DNS name with a scheme",
+    argv: ["router", "--service-discovery", "dns", "--dns-names", "http://engines:8000"],
+    says: "--dns-names http://engines:8000: not a DNS name; give names with commas between them, as in engines.default.svc.cluster.local:8000 or _http._tcp.engines.example",
+  },
+  {
+    name: "a port beyond all ports",
+    argv: ["router", "--service-discovery", "dns", "--dns-names", "engines:70000"],
+    says: "--dns-names engines:70000: the port is out of range; give one from 1 to 65535",
+  },
+  {
+    name: "a namespace that can't be one",
+    argv: ["router", "--service-discovery", "k8s", "--k8s-namespace", "My_Space"],
+    says: "--k8s-namespace My_Space: not the name of a namespace; give names with commas between them, or * for all namespaces",
+  },
+  {
+    name: "all namespaces and one more",
+    argv: ["router", "--service-discovery", "k8s", "--k8s-namespace", "*,a"],
+    says: "--k8s-namespace *,a: all namespaces, and then some; give either * or names",
+  },
+  {
+    name: "a kubeconfig that is not there",
+    argv: ["router", "--service-discovery", "k8s", "--kubeconfig", "absent"],
+    says: "--kubeconfig absent: no such file; give the path of a readable file",
   },
   {
     name: "a backend that is no URL",
@@ -245,10 +275,10 @@ test("a secret is never part of a message", () => {
 test("what has no effect, or not yet, is one warning each and no error", () => {
   const { warnings } = parseRouter([
     ..."--lmcache-controller-port 9001 --sentry-dsn https://x@sentry/1 --semantic-cache-dir d".split(" "),
-    ..."--engine-stats-interval 15 --k8s-port 8000".split(" "),
+    ..."--engine-stats-interval 15 --kv-aware-threshold 1".split(" "),
   ]);
   assert.deepEqual([...warnings].sort(), [
-    "not built yet, ignored: --engine-stats-interval, --k8s-port",
+    "not built yet, ignored: --kv-aware-threshold, --engine-stats-interval",
     "without effect here, ignored: --sentry-dsn, --lmcache-controller-port, --semantic-cache-dir",
   ]);
 });

@@ -45,7 +45,7 @@ function valueOf(name: OptionName, option: Option): fc.Arbitrary<OptionValue> {
     case "list":
       return name === "trusted-proxies"
         ? fc.array(fc.ipV4(), { minLength: 1, maxLength: 3 })
-        : fc.array(word, { minLength: 1, maxLength: 3 });
+        : fc.array(name === "dns-servers" ? fc.ipV4() : word, { minLength: 1, maxLength: 3 }).filter(accepts);
     case "pairs":
       return fc.dictionary(word, word, { minKeys: 1, maxKeys: 3, noNullPrototype: true });
     case "text":

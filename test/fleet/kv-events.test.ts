@@ -49,9 +49,7 @@ interface Told {
 function follow(t: TestContext, url: string, kvEvents: KvEvents, loadTools?: () => Promise<never>) {
   const index = new ExactIndex({ maxBytes: 16 * 1024 * 1024 });
   const endpoint = new Endpoint(
-    url,
-    ["m"],
-    null,
+    { url, models: ["m"], label: null, modelType: null },
     null,
     systemClock,
     new Sweeper<EnginePool>(systemClock, 500),

@@ -32,7 +32,10 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
   fleet: {
     http: { allow: "values", why: "an endpoint owns its connections" },
     clock: time,
-    config: { allow: "types", why: "is told the endpoints as configured" },
+    config: {
+      allow: "values",
+      why: "is told the endpoints as configured; reads a pod's annotation as the option of the same name",
+    },
     cache: { allow: "values", why: "feeds the exact index with what engines publish" },
     routing: { allow: "values", why: "an endpoint carries the load that policies look at" },
   },

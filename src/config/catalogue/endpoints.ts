@@ -44,20 +44,15 @@ export const endpointOptions = {
     group,
     commands,
     default: null,
-    values: ["static"],
+    values: ["static", "dns", "k8s"],
     refusals: [
-      {
-        when: { is: ["k8s"] },
-        why: "discovery in Kubernetes is not built yet",
-        fix: "list the engines with --static-backends, or in a watched file with --dynamic-config-yaml",
-      },
       {
         when: { is: ["external-only"] },
         why: "external providers are not built yet",
         fix: "leave it out and list engines with --static-backends",
       },
     ],
-    help: "Where engines come from. `static` when engines or a dynamic file are given, so it need not be said.",
+    help: "Where engines come from: listed (`static`), the addresses of DNS names (`dns`), or pods and Services (`k8s`). `static` when nothing is said.",
   }),
   "static-model-types": list({
     group,

@@ -2,6 +2,7 @@
 // it; an option that is not here does not exist. It must never import what reads values.
 
 import { defaultOf, type Option, type OptionCommand, type OptionValue } from "../option.ts";
+import { discoveryOptions } from "./discovery.ts";
 import { endpointOptions } from "./endpoints.ts";
 import { engineOptions } from "./engine.ts";
 import { engineServerOptions } from "./engine-vllm.ts";
@@ -19,6 +20,7 @@ export const catalogue = {
   ...listeningOptions,
   ...timingOptions,
   ...observingOptions,
+  ...discoveryOptions,
   ...productionStackOptions,
 } as const satisfies Record<string, Option>;
 

@@ -7,7 +7,6 @@ import { boolean, choice, decimal, file, integer, optionalInteger, optionalText,
 const commands = ["router"] as const;
 const notYet = { commands, state: "not yet" } as const;
 const noEffect = { commands, state: "no effect" } as const;
-const kubernetes = { ...notYet, group: "Kubernetes" } as const;
 const extension = { ...notYet, group: "Extensions" } as const;
 const batch = { ...notYet, group: "Batch API" } as const;
 const lmcache = { ...noEffect, group: "LMCache" } as const;
@@ -16,17 +15,6 @@ const semantic = { ...noEffect, group: "Semantic cache" } as const;
 const noController = "No LMCache controller is embedded: the index of cached prefixes is the router's own.";
 
 export const productionStackOptions = {
-  "k8s-service-discovery-type": choice({
-    ...kubernetes,
-    default: null,
-    values: ["pod-ip", "service-name"],
-    help: "Whether pods or Services are addressed.",
-  }),
-  "k8s-port": integer({ ...kubernetes, default: 8000, min: 1, max: 65535, help: "Port of engines." }),
-  "k8s-namespace": text({ ...kubernetes, default: "default", help: "Namespace of engines." }),
-  "k8s-label-selector": text({ ...kubernetes, default: "", help: "Label selector of engine pods." }),
-  "k8s-watcher-timeout-seconds": seconds({ ...kubernetes, default: 0, help: "Time limit of one watch; 0 is none." }),
-
   callbacks: optionalText({
     ...extension,
     default: null,
