@@ -3,7 +3,7 @@
 
 import { diskFiles, readText } from "../config/files.ts";
 import type { Files } from "../config/files.ts";
-import { loadModelTokenizer, parseFaultHeader, parseKvEventsConfig } from "../engine/serve.ts";
+import { loadModelTokenizer, parseFaultHeader, parseKvEventsConfig, parseKvTransferConfig } from "../engine/serve.ts";
 import type { EngineOptions, Fault, LoraModule, ScriptLine } from "../engine/serve.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
@@ -58,6 +58,14 @@ export function readKvEvents(text: string): NonNullable<EngineOptions["kvEvents"
     return parseKvEventsConfig(text);
   } catch (error) {
     throw new UsageError(`--kv-events-config: ${messageOf(error)}; give vLLM's JSON`);
+  }
+}
+
+export function readKvTransfer(text: string): NonNullable<EngineOptions["kvTransfer"]> {
+  try {
+    return parseKvTransferConfig(text);
+  } catch (error) {
+    throw new UsageError(`--kv-transfer-config: ${messageOf(error)}; give vLLM's JSON`);
   }
 }
 

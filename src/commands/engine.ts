@@ -4,7 +4,7 @@
 import type { EngineCommandOptions as ConfiguredOptions } from "../config/types.ts";
 import { KvEventsError, startEngine } from "../engine/serve.ts";
 import type { EngineOptions, Fault, RunningEngine } from "../engine/serve.ts";
-import { readAdapters, readFaults, readKvEvents, readScript, readTokenizer } from "./engine-inputs.ts";
+import { readAdapters, readFaults, readKvEvents, readKvTransfer, readScript, readTokenizer } from "./engine-inputs.ts";
 import { UsageError } from "../errors/usage-error.ts";
 import { explainListenError } from "./listen-error.ts";
 import { readPreset } from "./preset.ts";
@@ -46,11 +46,12 @@ export async function runEngine(options: EngineCommandOptions): Promise<number> 
 
 /** What all engines of the process are told, with every file read. */
 async function common(options: EngineCommandOptions): Promise<EngineOptions> {
-  const { kvEventsConfig, tokenizer, script, loraModules, faultNames, ...plain } = options;
+  const { kvEventsConfig, kvTransferConfig, tokenizer, script, loraModules, faultNames, ...plain } = options;
   return {
     ...plain,
     preset: readPreset(options.preset),
     ...(typeof kvEventsConfig !== "string" ? {} : { kvEvents: readKvEvents(kvEventsConfig) }),
+    ...(typeof kvTransferConfig !== "string" ? {} : { kvTransfer: readKvTransfer(kvTransferConfig) }),
     ...(typeof tokenizer !== "string" ? {} : { vocabulary: await readTokenizer(tokenizer) }),
     script: typeof script === "string" ? readScript(script) : [],
     loraModules: readAdapters(loraModules ?? []),

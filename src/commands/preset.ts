@@ -5,7 +5,7 @@ import { findPreset, presetIds, type Preset } from "../engine/serve.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
 const required = ["b0Us", "b1Us", "b2Us", "kvBlocks"] as const;
-const optional = ["kneeTokens", "b1AboveUs", "requestUs"] as const;
+const optional = ["kneeTokens", "b1AboveUs", "requestUs", "transferUs"] as const;
 const fields = [...required, "b3Us", ...optional] as const;
 const known = ["id", ...fields, "decodeStepUs"];
 

@@ -212,6 +212,8 @@ export interface EngineCommandOptions {
   readonly numGpuBlocks: number | null;
   /** Requests that may wait before new ones get 503; `null` = no limit. */
   readonly maxNumQueuedReqs: number | null;
+  /** Prompt tokens that may wait before new requests get 503; `null` = no limit. */
+  readonly maxNumQueuedTokens: number | null;
   /** Connections are refused for so long. */
   readonly startupSeconds: number;
   readonly runner: "auto" | "generate" | "pooling";
@@ -231,6 +233,8 @@ export interface EngineCommandOptions {
   readonly allowRuntimeLora: boolean;
   readonly maxLoras: number;
   /** vLLM's JSON; `null` = no KV events. */
+  /** vLLM's JSON. */
+  readonly kvTransferConfig: string | null;
   readonly kvEventsConfig: string | null;
   readonly kvEventsEncoding: "map" | "array";
   readonly kvReplayFraming: "topic" | "legacy";

@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import { defaultPresetId, findPreset } from "./core/index.ts";
 import type { Preset } from "./core/index.ts";
 import type { Fault } from "./api/faults.ts";
+import type { KvTransferConfig } from "./api/kv-transfer.ts";
 import type { KvEventsConfig } from "./kv-events/config.ts";
 import { builtInVocabulary } from "./text/vocabulary.ts";
 import type { Vocabulary } from "./text/vocabulary.ts";
@@ -48,6 +49,10 @@ export interface EngineOptions {
   readonly numGpuBlocks?: number | null;
   /** Running + waiting requests above which new ones get 503. Default none. */
   readonly maxNumQueuedReqs?: number | null;
+  /** Prompt tokens of requests without a first token above which new ones get 503. Default none. */
+  readonly maxNumQueuedTokens?: number | null;
+  /** Prefill on another engine, or for one. Default none: what a request says of it is ignored. */
+  readonly kvTransfer?: KvTransferConfig;
   /** Default true. */
   readonly enablePrefixCaching?: boolean;
   readonly schedulingPolicy?: "fcfs" | "priority";
@@ -125,6 +130,8 @@ export interface ResolvedOptions {
   readonly blockSize: number;
   readonly numGpuBlocks: number;
   readonly maxNumQueuedReqs: number | null;
+  readonly maxNumQueuedTokens: number | null;
+  readonly kvTransfer: KvTransferConfig | null;
   readonly enablePrefixCaching: boolean;
   readonly schedulingPolicy: "fcfs" | "priority";
   readonly apiKeys: readonly string[];
@@ -181,6 +188,8 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     blockSize: options.blockSize ?? 16,
     numGpuBlocks: options.numGpuBlocks ?? preset.kvBlocks,
     maxNumQueuedReqs: options.maxNumQueuedReqs ?? null,
+    maxNumQueuedTokens: options.maxNumQueuedTokens ?? null,
+    kvTransfer: options.kvTransfer ?? null,
     enablePrefixCaching: options.enablePrefixCaching ?? true,
     schedulingPolicy: options.schedulingPolicy ?? "fcfs",
     apiKeys: options.apiKeys ?? [],

@@ -98,6 +98,7 @@ async function shutDown(app: EngineApp, server: EngineServer): Promise<void> {
 
 export { parseFaultHeader } from "./api/faults.ts";
 export { findPreset, presetIds } from "./core/index.ts";
+export { parseKvTransferConfig } from "./api/kv-transfer.ts";
 export { parseKvEventsConfig } from "./kv-events/config.ts";
 export { KvEventsError } from "./kv-events/publisher.ts";
 export { loadModelTokenizer } from "./text/model-tokenizer.ts";

@@ -88,6 +88,22 @@ it("clock_skew: dates and created are wrong, time goes on as before", () =>
     assert.ok(created - now > 86_000 && Date.parse(date) / 1000 - now > 86_000);
   }));
 
+it("the header gives one scrape or one list of models its fault, and is refused where a fault is of the whole engine", () =>
+  withEngine(async (engine) => {
+    const get = (path: string, fault: string): ReturnType<typeof send> =>
+      send(engine, request("GET", path, undefined, { "x-sim-fault": fault }));
+    assert.match((await get("/metrics", "metrics_garbage")).response.chunks.join(""), /upstream said no/);
+    assert.match((await get("/metrics", "metrics_missing")).response.statusLine, / 404 /);
+    assert.match(await metrics(engine), /vllm:num_requests_running\{/);
+    assert.match((await get("/v1/models", "wrong_models")).response.chunks.join(""), /some\/other-model/);
+    assert.match((await send(engine, request("GET", "/v1/models"))).response.chunks.join(""), /"tiny"/);
+    for (const fault of ["clock_skew:60", "kv_events_lost"]) {
+      const { response } = await get("/v1/models", fault);
+      assert.match(response.statusLine, / 400 /);
+      assert.match(response.chunks.join(""), /is of the whole engine and not of a request: POST \/sim\/faults/);
+    }
+  }));
+
 it("a shutdown timeout lets requests finish, refuses new ones with 500, and keeps health at 200", async () => {
   const preset = { id: "slow", b0Us: 1000, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 100 };
   const engine = await startEngine({ preset, shutdownTimeoutSeconds: 0.25 });

@@ -109,6 +109,13 @@ export const engineServerOptions = {
     unit: "adapters",
     help: "Different adapters in one step.",
   }),
+  "kv-transfer-config": optionalText({
+    group,
+    commands,
+    default: null,
+    placeholder: "JSON",
+    help: "Prefill for, or decode from, other engines: vLLM's JSON with kv_connector and kv_role.",
+  }),
   "kv-events-config": optionalText({
     group,
     commands,

@@ -119,6 +119,15 @@ export const engineOptions = {
     unit: "requests",
     help: "Requests that may wait before new ones get 503; else no limit.",
   }),
+  "max-num-queued-tokens": optionalInteger({
+    group,
+    commands: engineOnly,
+    default: null,
+    min: 0,
+    max: 1_000_000_000,
+    unit: "tokens",
+    help: "Prompt tokens without a first answer before new requests get 503; else no limit.",
+  }),
   startup: seconds({
     group,
     commands: engineOnly,

@@ -8,8 +8,9 @@ import type { EngineCore, EngineStats } from "../core/index.ts";
 import { vllmVersion } from "../options.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { Adapters } from "./adapters.ts";
-import { FaultSwitchboard } from "./faults.ts";
-import type { Fault } from "./faults.ts";
+import type { Exchange } from "./exchange.ts";
+import { FaultSwitchboard, parseFaultHeader } from "./faults.ts";
+import type { Fault, FaultName } from "./faults.ts";
 import { Gate } from "./gate.ts";
 import { HttpMetrics } from "./http-metrics.ts";
 import { Rank } from "./ranks.ts";
@@ -23,7 +24,7 @@ export interface SimState {
   readonly aborted: number;
   /** Sequences that ended by themselves (`stop` or `length`). */
   readonly finished: number;
-  /** Requests answered 503 by the queue limit. */
+  /** Requests answered 503 by a limit of the queue. */
   readonly rejected: number;
   /** Requests on generating routes, since the start and now. */
   readonly requests: number;
@@ -56,7 +57,7 @@ export class EngineApp {
   /** Told to stop: what is in flight goes on, nothing new is taken. */
   draining = false;
   aborted = 0;
-  rejected = 0;
+  readonly rejected = { requests: 0, tokens: 0 };
   requests = 0;
   inFlight = 0;
   connections = 0;
@@ -117,6 +118,13 @@ export class EngineApp {
   /** A number that no other sequence of this server has. */
   nextSerial(): number {
     return this.#serial++;
+  }
+
+  /** The fault of this name that the request asks for by its header, or that is in force for it. */
+  faultOf(exchange: Exchange, name: FaultName): Fault | null {
+    const header = this.options.simApi ? exchange.header("x-sim-fault") : undefined;
+    const own = header === undefined ? null : parseFaultHeader(header);
+    return own?.fault === name ? own : this.faults.hit(name);
   }
 
   /** The wall clock of this engine's machine, which a fault can put wrong. */
@@ -198,7 +206,7 @@ export class EngineApp {
       waiting: sum((stats) => stats.waiting),
       aborted: this.aborted,
       finished: sum((stats) => stats.finished.stop + stats.finished.length),
-      rejected: this.rejected,
+      rejected: this.rejected.requests + this.rejected.tokens,
       requests: this.requests,
       inFlight: this.inFlight,
       kvBlocksUsed: sum((stats) => stats.kvBlocksUsed),

@@ -9,6 +9,7 @@ import { encodePiece } from "./event-stream.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkQueue, Generation, usageOf } from "./generation.ts";
+import { transferAnswer } from "./kv-transfer.ts";
 import type { Choice, Finish, GenerationSink, Usage } from "./generation.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { argumentsDelta, nameDelta, toolCall } from "./tools.ts";
@@ -83,7 +84,7 @@ export function chatBody(app: EngineApp, request: ChatRequest, choices: readonly
     prompt_logprobs: null,
     prompt_token_ids: sampling.returnTokenIds ? prompt.tokens : null,
     prompt_text: null,
-    kv_transfer_params: null,
+    kv_transfer_params: transferAnswer(app, sampling.kvTransferParams, id, choices),
     ec_transfer_params: null,
     metrics: null,
   };

@@ -8,6 +8,7 @@ import { encodePiece } from "./event-stream.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkCharacters, checkPrompts, checkQueue, Generation, usageOf } from "./generation.ts";
+import { transferAnswer } from "./kv-transfer.ts";
 import type { Choice, Finish, GenerationSink, Prompt, Usage } from "./generation.ts";
 import { completionLogprobs, promptLogprobs } from "./logprobs.ts";
 import { readSampling } from "./sampling.ts";
@@ -163,7 +164,7 @@ class BodySink implements GenerationSink {
       service_tier: null,
       system_fingerprint: this.#app.fingerprint,
       usage: usageBody(this.#app, usageOf(choices)),
-      kv_transfer_params: null,
+      kv_transfer_params: transferAnswer(this.#app, sampling.kvTransferParams, `${id}-0`, choices),
       ec_transfer_params: null,
       metrics: null,
     });

@@ -95,8 +95,14 @@ function renderCounters(writer: MetricsWriter, app: EngineApp, engines: readonly
     f.prefixCacheHitsTotal,
     each((now) => now.hitTokens),
   );
-  writer.counter(f.externalPrefixCacheQueriesTotal, zero);
-  writer.counter(f.externalPrefixCacheHitsTotal, zero);
+  writer.counter(
+    f.externalPrefixCacheQueriesTotal,
+    each((now) => now.externalQueryTokens),
+  );
+  writer.counter(
+    f.externalPrefixCacheHitsTotal,
+    each((now) => now.externalHitTokens),
+  );
   writer.counter(f.mmCacheQueriesTotal, zero);
   writer.counter(f.mmCacheHitsTotal, zero);
   writer.counter(
@@ -111,8 +117,8 @@ function renderCounters(writer: MetricsWriter, app: EngineApp, engines: readonly
     f.promptTokensBySourceTotal,
     bySource((now) => ({
       local_compute: now.promptTokens - now.cachedPromptTokens,
-      local_cache_hit: now.cachedPromptTokens,
-      external_kv_transfer: 0,
+      local_cache_hit: now.cachedPromptTokens - now.fetchedPromptTokens,
+      external_kv_transfer: now.fetchedPromptTokens,
     })),
   );
   writer.counter(
@@ -121,7 +127,13 @@ function renderCounters(writer: MetricsWriter, app: EngineApp, engines: readonly
   );
   writer.counter(
     f.promptTokensCachedBySourceTotal,
-    bySource((now) => ({ device: now.cachedPromptTokens, host: 0, p2p: 0, disk: 0, external_unspecified: 0 })),
+    bySource((now) => ({
+      device: now.cachedPromptTokens - now.fetchedPromptTokens,
+      host: 0,
+      p2p: now.fetchedPromptTokens,
+      disk: 0,
+      external_unspecified: 0,
+    })),
   );
   writer.counter(
     f.generationTokensTotal,
@@ -138,8 +150,8 @@ function renderCounters(writer: MetricsWriter, app: EngineApp, engines: readonly
     ),
   );
   writer.counter(f.admissionRejectionsTotal, [
-    [`model_name=${model},reason="max_num_queued_reqs"`, app.rejected],
-    [`model_name=${model},reason="max_num_queued_tokens"`, 0],
+    [`model_name=${model},reason="max_num_queued_reqs"`, app.rejected.requests],
+    [`model_name=${model},reason="max_num_queued_tokens"`, app.rejected.tokens],
   ]);
 }
 

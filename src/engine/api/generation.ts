@@ -9,6 +9,7 @@ import type { Vocabulary } from "../text/vocabulary.ts";
 import type { EngineApp } from "./app.ts";
 import { ApiError, badRequest, engineDead, promptTooLong, promptTooManyCharacters, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { externalTokens } from "./kv-transfer.ts";
 import type { Sampling } from "./sampling.ts";
 import type { ResolvedOptions } from "../options.ts";
 
@@ -38,6 +39,8 @@ export class Choice {
   finish: Finish | null = null;
   cachedTokens = 0;
   createdTokens = 0;
+  /** KV blocks that it held at its last token. */
+  blocks: readonly number[] = [];
 
   constructor(index: number, prompt: Prompt, scanner: StopScanner, vocabulary: Vocabulary) {
     this.decoder = vocabulary.decoder();
@@ -70,14 +73,20 @@ export function checkPrompts(app: EngineApp, prompts: readonly Prompt[]): void {
     if (prompt.tokens.length >= app.core.maxModelLen) throw promptTooLong(app.core.maxModelLen);
 }
 
-/** Throws the 503 of a full queue. The limit counts running and waiting sequences. */
+/**
+ * Throws the 503 of a full queue. One limit counts running and waiting sequences, the other the prompts of those that have no
+ * first token yet.
+ */
 export function checkQueue(app: EngineApp): void {
   if (app.dead) throw engineDead();
   if (app.draining) throw new ApiError(500, "InternalServerError", "cannot schedule new futures after shutdown");
-  const limit = app.options.maxNumQueuedReqs;
-  const full = limit !== null && app.ranks.reduce((sum, { core }) => sum + core.running + core.waiting, 0) >= limit;
-  if (!full && app.faults.hit("queue_full") === null) return;
-  app.rejected++;
+  const { maxNumQueuedReqs, maxNumQueuedTokens } = app.options;
+  const sum = (value: (core: EngineCore) => number): number =>
+    app.ranks.reduce((total, { core }) => total + value(core), 0);
+  const full = maxNumQueuedReqs !== null && sum((core) => core.running + core.waiting) >= maxNumQueuedReqs;
+  if (full || app.faults.hit("queue_full") !== null) app.rejected.requests++;
+  else if (maxNumQueuedTokens !== null && sum((core) => core.queuedTokens) >= maxNumQueuedTokens) app.rejected.tokens++;
+  else return;
   throw queueFull();
 }
 
@@ -179,6 +188,7 @@ export class Generation {
         priority: this.#sampling.priority,
         cacheKey: cacheKeyOf(adapters.find(adapter), cacheSalt),
         adapter,
+        externalTokens: externalTokens(this.#app, this.#sampling.kvTransferParams, prompt.tokens.length),
         nextToken: this.#source(choice),
       },
       {
@@ -219,6 +229,7 @@ export class Generation {
       choice.cachedTokens = progress.cachedTokens;
       choice.createdTokens = progress.createdTokens;
     }
+    if (this.#sampling.kvTransferParams !== null) choice.blocks = progress.blocks.slice();
     choice.tokenIds.push(token);
     const { scanner } = choice;
     const mayStop = count > this.#sampling.minTokens;

@@ -29,7 +29,7 @@ export function load(app: EngineApp, exchange: Exchange): void {
 }
 
 export function listModels(app: EngineApp, exchange: Exchange): void {
-  const wrong = app.faults.hit("wrong_models") !== null;
+  const wrong = app.faultOf(exchange, "wrong_models") !== null;
   const entries: readonly ModelEntry[] = wrong
     ? [{ id: "some/other-model", root: "some/other-model", parent: null }]
     : [
@@ -69,8 +69,8 @@ export function listModels(app: EngineApp, exchange: Exchange): void {
 }
 
 export function metrics(app: EngineApp, exchange: Exchange): void {
-  if (app.faults.hit("metrics_missing") !== null) throw notFound();
-  if (app.faults.hit("metrics_garbage") !== null) {
+  if (app.faultOf(exchange, "metrics_missing") !== null) throw notFound();
+  if (app.faultOf(exchange, "metrics_garbage") !== null) {
     exchange.send(
       200,
       metricsContentType,
@@ -78,10 +78,10 @@ export function metrics(app: EngineApp, exchange: Exchange): void {
     );
     return;
   }
-  const stale = app.faults.hit("metrics_stale") !== null;
+  const stale = app.faultOf(exchange, "metrics_stale") !== null;
   if (!stale || app.staleMetrics === null) app.staleMetrics = renderMetrics(app, app.scrapes++);
   const text = app.staleMetrics;
-  const slow = app.faults.hit("metrics_slow");
+  const slow = app.faultOf(exchange, "metrics_slow");
   const send = (): void => exchange.send(200, metricsContentType, text);
   if (slow === null) send();
   else app.clock.setTimer((slow.seconds ?? 1) * 1000, send);

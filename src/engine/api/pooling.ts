@@ -158,6 +158,7 @@ export function compute(
     seed: 0,
     priority: 0,
     cacheSalt: null,
+    kvTransferParams: null,
     stream: false,
     includeUsage: false,
     continuousUsage: false,

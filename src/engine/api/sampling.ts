@@ -2,7 +2,7 @@
 // messages. Between a route and `generation`; pure. Shape errors come first, then values, as vLLM orders them.
 
 import { badParameter, badRequest, unknownModel } from "./errors.ts";
-import { FieldReader, isObject, pythonFloat } from "./validation.ts";
+import { FieldReader, isObject, pythonFloat, type JsonObject } from "./validation.ts";
 import type { EngineApp } from "./app.ts";
 
 export interface Sampling {
@@ -19,6 +19,7 @@ export interface Sampling {
   readonly seed: number;
   readonly priority: number;
   readonly cacheSalt: string | null;
+  readonly kvTransferParams: JsonObject | null;
   readonly stream: boolean;
   readonly includeUsage: boolean;
   readonly continuousUsage: boolean;
@@ -67,6 +68,7 @@ export function readSampling(reader: FieldReader, rules: SamplingRules, app: Eng
     seed: reader.integer("seed") ?? 0,
     priority: reader.integer("priority") ?? 0,
     cacheSalt: reader.string("cache_salt"),
+    kvTransferParams: reader.object("kv_transfer_params"),
     stream,
     includeUsage: usage,
     continuousUsage: usage && continuous,

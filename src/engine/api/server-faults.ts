@@ -5,7 +5,7 @@ import type { EngineApp } from "./app.ts";
 import { ApiError, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { parseFaultHeader, RequestFault } from "./faults.ts";
-import type { Fault } from "./faults.ts";
+import type { Fault, FaultName } from "./faults.ts";
 import type { FoundRoute } from "./routes.ts";
 
 /** What only the server can do. */
@@ -15,6 +15,15 @@ export interface ServerActions {
   listenAgain(): void;
   crash(): void;
 }
+
+/** What no single request can have. */
+const ofEngine: ReadonlySet<FaultName> = new Set([
+  "clock_skew",
+  "kv_events_lost",
+  "kv_events_duplicated",
+  "kv_events_reordered",
+  "kv_events_restarted",
+]);
 
 export class ServerFaults {
   readonly #app: EngineApp;
@@ -28,33 +37,17 @@ export class ServerFaults {
   /** Under a fault the body is left in the socket for a while, so that a large one fills the client's buffers. */
   slowRead(exchange: Exchange): void {
     if (exchange.path.startsWith("/sim/")) return;
-    const fault = this.pick(exchange, "slow_body_read");
+    const fault = this.#app.faultOf(exchange, "slow_body_read");
     if (fault === null) return;
     const { request } = exchange;
     request.pause();
     this.#app.clock.setTimer((fault.seconds ?? 1) * 1000, () => request.resume());
   }
 
-  /** The fault of this name that the request asks for, or that is in force for it. */
-  pick(exchange: Exchange, name: Fault["fault"]): Fault | null {
-    const own = this.#own(exchange);
-    return own?.fault === name ? own : this.#app.faults.hit(name);
-  }
-
-  #own(exchange: Exchange): Fault | null {
-    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
-    return header === undefined ? null : parseFaultHeader(header);
-  }
-
   /** True when a fault answers, or deliberately does not. */
   takesOver(exchange: Exchange, { route }: FoundRoute): boolean {
-    const { faults } = this.#app;
-    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
-    const own = header === undefined ? null : parseFaultHeader(header);
-    if (header !== undefined && own === null) {
-      throw new ApiError(400, "BadRequestError", `x-sim-fault is not understood: ${header}`, "x-sim-fault");
-    }
-    const pick = (name: Fault["fault"]): Fault | null => (own?.fault === name ? own : faults.hit(name));
+    const own = this.#ownFault(exchange);
+    const pick = (name: Fault["fault"]): Fault | null => this.#app.faultOf(exchange, name);
     if (pick("hang") !== null) return true;
     if (own !== null && ["refuse", "crash", "oom", "engine_dead"].includes(own.fault)) {
       this.apply(own);
@@ -74,6 +67,16 @@ export class ServerFaults {
     const mid = pick("stall_mid_stream") ?? pick("cut_mid_stream") ?? pick("error_frame");
     if (mid !== null) exchange.fault = new RequestFault(mid);
     return false;
+  }
+
+  /** @throws ApiError when the header is not understood, or names what no single request can have */
+  #ownFault(exchange: Exchange): Fault | null {
+    const header = this.#app.options.simApi ? exchange.header("x-sim-fault") : undefined;
+    if (header === undefined) return null;
+    const own = parseFaultHeader(header);
+    if (own !== null && !ofEngine.has(own.fault)) return own;
+    const reason = own === null ? "is not understood" : "is of the whole engine and not of a request: POST /sim/faults";
+    throw new ApiError(400, "BadRequestError", `x-sim-fault: ${header} ${reason}`, "x-sim-fault");
   }
 
   #errorStatus(exchange: Exchange, fault: Fault): void {

@@ -212,7 +212,7 @@ export class EngineServer {
     if (path.startsWith("/v1/messages")) exchange.family = "anthropic";
     if (this.#faults.takesOver(exchange, found)) return;
     if (found.route.generates) this.#count(exchange);
-    const slow = this.#faults.pick(exchange, "slow_headers");
+    const slow = this.#app.faultOf(exchange, "slow_headers");
     if (slow === null) {
       this.#handle(exchange, found);
       return;

@@ -57,10 +57,14 @@ export interface EngineStats {
   readonly kvBlocksTotal: number;
   readonly queryTokens: number;
   readonly hitTokens: number;
+  /** Prompt tokens beyond hits of requests that another engine has computed, and how many of them were fetched from it. */
+  readonly externalQueryTokens: number;
+  readonly externalHitTokens: number;
   readonly preemptions: number;
   /** Prompt tokens of sequences that gave a first token, and how many of them came from the cache. */
   readonly promptTokens: number;
   readonly cachedPromptTokens: number;
+  readonly fetchedPromptTokens: number;
   readonly generatedTokens: number;
   readonly finished: Readonly<Record<FinishReason, number>>;
   readonly steps: number;
@@ -68,6 +72,8 @@ export interface EngineStats {
 
 /** A wall clock's timer may be late by a millisecond or so; being early by less than this counts as on time. */
 const earlyMs = 0.002;
+/** 320 kB a token, as a 70B model has, over 400 Gbit/s. */
+const defaultTransferUs = 6.5;
 /** Steps taken in one turn before I/O gets a turn again. */
 const stepsPerTurn = 64;
 /** How far behind its due time the loop may fall before the lost time is written off. */
@@ -92,6 +98,7 @@ export class EngineCore {
   #order = 0;
   #promptTokens = 0;
   #cachedPromptTokens = 0;
+  #fetchedPromptTokens = 0;
   #generatedTokens = 0;
   #steps = 0;
   #paused = false;
@@ -150,7 +157,7 @@ export class EngineCore {
     this.#sequences.set(request.id, sequence);
     const requestMs = (this.preset.requestUs ?? 0) / 1000 / this.#speed;
     if (requestMs > 0) this.#arrive(sequence, requestMs);
-    else this.#add(sequence);
+    else this.#fetch(sequence);
   }
 
   /** Lets the API server take its time, one request after the other. */
@@ -169,10 +176,26 @@ export class EngineCore {
         return;
       }
       this.#arriving.shift();
-      // it may have been aborted meanwhile
-      if (this.#sequences.get(next.sequence.request.id) === next.sequence) this.#add(next.sequence);
+      if (this.#inFlight(next.sequence)) this.#fetch(next.sequence);
     }
   };
+
+  /** Lets what another engine has computed arrive first. Transfers go on beside one another, and beside the steps. */
+  #fetch(sequence: Sequence): void {
+    const tokens = Math.min(sequence.request.externalTokens ?? 0, sequence.promptLength);
+    const us = tokens * (this.preset.transferUs ?? defaultTransferUs);
+    if (us === 0) this.#add(sequence);
+    else {
+      this.#clock.setTimer(us / 1000 / this.#speed, () => {
+        if (this.#inFlight(sequence)) this.#add(sequence);
+      });
+    }
+  }
+
+  /** It may have been aborted before its turn came. */
+  #inFlight(sequence: Sequence): boolean {
+    return this.#sequences.get(sequence.request.id) === sequence;
+  }
 
   #add(sequence: Sequence): void {
     this.#scheduler.add(sequence);
@@ -224,6 +247,13 @@ export class EngineCore {
     return this.#scheduler.waiting.length;
   }
 
+  /** Prompt tokens of everything that has no first token yet, whatever of them is computed or cached. */
+  get queuedTokens(): number {
+    let sum = 0;
+    for (const sequence of this.#sequences.values()) if (sequence.firstTokenMs === null) sum += sequence.promptLength;
+    return sum;
+  }
+
   stats(): EngineStats {
     const { pool } = this.#scheduler;
     return {
@@ -234,9 +264,12 @@ export class EngineCore {
       kvBlocksTotal: pool.usable,
       queryTokens: this.#scheduler.queryTokens,
       hitTokens: this.#scheduler.hitTokens,
+      externalQueryTokens: this.#scheduler.externalQueryTokens,
+      externalHitTokens: this.#scheduler.externalHitTokens,
       preemptions: this.#scheduler.preemptions,
       promptTokens: this.#promptTokens,
       cachedPromptTokens: this.#cachedPromptTokens,
+      fetchedPromptTokens: this.#fetchedPromptTokens,
       generatedTokens: this.#generatedTokens,
       finished: { ...this.#finished },
       steps: this.#steps,
@@ -299,6 +332,7 @@ export class EngineCore {
       sequence.firstTokenMs = atMs;
       this.#promptTokens += sequence.promptLength;
       this.#cachedPromptTokens += sequence.cachedTokens;
+      this.#fetchedPromptTokens += sequence.fetchedTokens;
     }
     sequence.lastTokenMs = atMs;
     sequence.tokens.push(token);

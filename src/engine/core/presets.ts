@@ -22,6 +22,8 @@ export interface Preset {
   readonly decodeStepUs?: readonly (readonly [tokens: number, us: number])[];
   /** What the API server does with a request before the engine sees it, one request after the other, microseconds. */
   readonly requestUs?: number;
+  /** Fetching a prompt token's keys and values from another engine, microseconds. */
+  readonly transferUs?: number;
   /** Blocks of 16 tokens in the KV cache, the reserved null block included. */
   readonly kvBlocks: number;
 }

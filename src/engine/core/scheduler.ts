@@ -41,6 +41,9 @@ export class Scheduler {
   /** Prompt tokens looked up in, and found in, the prefix cache; preempted sequences count once. */
   queryTokens = 0;
   hitTokens = 0;
+  /** Prompt tokens beyond cached ones of requests that another engine has computed, and how many were fetched. */
+  externalQueryTokens = 0;
+  externalHitTokens = 0;
   preemptions = 0;
   /** Waiting sequences that the last step passed over because their adapter had no place. */
   deferred = 0;
@@ -125,20 +128,36 @@ export class Scheduler {
       }
       const hit = this.#cache.lookUp(sequence);
       const cached = hit.length * this.#options.blockSize;
-      const count = Math.min(sequence.tokens.length - cached, budget);
-      if (!this.#cache.admit(sequence, hit, count)) return;
+      const present = cached + this.#fetched(sequence, cached);
+      const count = Math.min(sequence.tokens.length - present, budget);
+      if (!this.#cache.admit(sequence, hit, present - cached + count)) return;
+      sequence.computed = present;
       if (this.deferred === 0) this.waiting.shift();
       else this.waiting.splice(this.deferred, 1);
       this.running.push(sequence);
       sequence.state = "running";
       if (sequence.scheduledMs === null) {
         sequence.scheduledMs = nowMs;
-        sequence.cachedTokens = cached;
+        sequence.cachedTokens = present;
         this.queryTokens += sequence.promptLength;
         this.hitTokens += cached;
+        sequence.fetchedTokens = present - cached;
+        if ((sequence.request.externalTokens ?? 0) > 0) {
+          this.externalQueryTokens += sequence.promptLength - cached;
+          this.externalHitTokens += present - cached;
+        }
       }
       schedule(step, sequence, count);
     }
+  }
+
+  /**
+   * Tokens beyond the cached ones that lie here because another engine has sent them. The last of a prompt is computed again
+   * for its logits; what a preemption gave back is not sent twice.
+   */
+  #fetched(sequence: Sequence, cached: number): number {
+    const external = sequence.preemptions > 0 ? 0 : (sequence.request.externalTokens ?? 0);
+    return Math.max(0, Math.min(external, sequence.promptLength - 1) - cached);
   }
 
   #adapterFits(adapter: string | null): boolean {

@@ -19,6 +19,8 @@ export interface EngineRequest {
   readonly cacheKey?: string | null;
   /** The adapter it runs with; only so many different ones fit into a step. */
   readonly adapter?: string | null;
+  /** Prompt tokens from the start whose keys and values another engine has computed; they are fetched, not computed. */
+  readonly externalTokens?: number;
   /** The next token id; called once per generated token, in order. Without it token ids are made from the seed. */
   readonly nextToken?: () => number;
 }
@@ -38,8 +40,10 @@ export interface SequenceResult {
   readonly reason: FinishReason;
   readonly promptTokens: number;
   readonly generatedTokens: number;
-  /** Prompt tokens found in the cache at first admission. */
+  /** Prompt tokens that needed no computing at first admission: found in the cache, or fetched from another engine. */
   readonly cachedTokens: number;
+  /** Those of them that were fetched. */
+  readonly fetchedTokens: number;
   /** Prompt tokens of full blocks that this sequence added to the cache. */
   readonly createdTokens: number;
   readonly preemptions: number;
@@ -58,6 +62,8 @@ export interface SequenceListener {
 export interface SequenceProgress {
   readonly cachedTokens: number;
   readonly createdTokens: number;
+  /** Ids of the blocks that it holds. */
+  readonly blocks: readonly number[];
 }
 
 export class Sequence implements SequenceProgress {
@@ -80,6 +86,7 @@ export class Sequence implements SequenceProgress {
   published = 0;
   state: "waiting" | "running" | "finished" = "waiting";
   cachedTokens = 0;
+  fetchedTokens = 0;
   createdTokens = 0;
   preemptions = 0;
   scheduledMs: number | null = null;
@@ -111,6 +118,7 @@ export class Sequence implements SequenceProgress {
       promptTokens: this.promptLength,
       generatedTokens: this.generated,
       cachedTokens: this.cachedTokens,
+      fetchedTokens: this.fetchedTokens,
       createdTokens: this.createdTokens,
       preemptions: this.preemptions,
       maxTokens: this.maxTokens,
