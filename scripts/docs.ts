@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { configurationPage } from "../src/config/docs/configuration.ts";
 import { errorsPage } from "../src/config/docs/errors.ts";
 import { configSchemaText } from "../src/config/docs/json-schema.ts";
+import { observabilityFiles } from "../observability/files.ts";
 import { apiPage } from "./docs/api.ts";
 import { behaviourGroups } from "./docs/behaviour-rows.ts";
 import { behaviourPage } from "./docs/behaviour.ts";
@@ -22,6 +23,7 @@ const pages: readonly (readonly [path: string, generate: () => string])[] = [
   ["docs/metrics.md", metricsPage],
   ["docs/behaviour.md", () => behaviourPage(behaviourGroups, behaviourTests())],
   ["docs/config.schema.json", configSchemaText],
+  ...observabilityFiles,
 ];
 
 const root = fileURLToPath(new URL("..", import.meta.url));

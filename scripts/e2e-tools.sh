@@ -29,6 +29,8 @@ has nginx || wanted+=(nginx-light)
 has haproxy || wanted+=(haproxy)
 has wrk || wanted+=(wrk)
 has chromium || has chromium-browser || has google-chrome || wanted+=(chromium)
+has prometheus && has promtool || wanted+=(prometheus)
+has prometheus-alertmanager || wanted+=(prometheus-alertmanager)
 # for a real vLLM
 has curl || wanted+=(curl)
 has g++ || wanted+=(g++)
@@ -62,7 +64,7 @@ fi
 echo "e2e-tools: npm ci in test/e2e"
 npm ci --prefix test/e2e --no-audit --no-fund --loglevel=error >/dev/null
 
-for tool in nginx haproxy wrk curl g++ python3; do
+for tool in nginx haproxy wrk prometheus promtool prometheus-alertmanager curl g++ python3; do
   has "$tool" || die "$tool is still missing"
 done
 echo "e2e-tools: ready"
