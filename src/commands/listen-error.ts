@@ -3,8 +3,17 @@ import type { RouterConfig } from "../config/types.ts";
 import { UsageError } from "../errors/usage-error.ts";
 
 /** The system's error as one line with option, value, reason and way out; other errors as they are. */
-export function explainListenError(error: unknown, config: Pick<RouterConfig, "host" | "port">): unknown {
+export function explainListenError(
+  error: unknown,
+  config: Pick<RouterConfig, "host" | "port"> & Partial<Pick<RouterConfig, "listenFd">>,
+): unknown {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const fd = config.listenFd ?? null;
+  if (fd !== null && typeof code === "string") {
+    return new UsageError(
+      `--listen-fd ${fd}: this process has inherited no listening socket there (${code}); leave it out to listen on --host and --port`,
+    );
+  }
   switch (code) {
     case "EADDRINUSE":
       return new UsageError(

@@ -9,8 +9,18 @@ import { environmentName, type OptionCommand } from "./option.ts";
 /** Variables that Kubernetes sets in every pod for a Service whose name begins with `lmstack`. */
 const serviceLink = /_SERVICE_HOST$|_SERVICE_PORT(_.*)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_.*)?)?$/;
 
-/** Reads `LMSTACK_...`; an empty variable is as good as none. */
-export function readEnvironment(command: OptionCommand, env: Readonly<Record<string, string | undefined>>): Layer {
+/** The first socket that systemd passes, by the protocol of sd_listen_fds(3). */
+const firstPassedFd = "3";
+
+/**
+ * Reads `LMSTACK_...`; an empty variable is as good as none.
+ * @param pid of this process: sockets that systemd passed to another one, whose child this is, are not ours
+ */
+export function readEnvironment(
+  command: OptionCommand,
+  env: Readonly<Record<string, string | undefined>>,
+  pid: number = process.pid,
+): Layer {
   const settings = new Map<OptionName, Setting>();
   const warnings: string[] = [];
   for (const name of optionsOf(command)) {
@@ -21,6 +31,15 @@ export function readEnvironment(command: OptionCommand, env: Readonly<Record<str
     if (name === "port" && value.startsWith("tcp://")) continue;
     const texts = optionOf(name).repeatable ? value.split(",").map((part) => part.trim()) : [value];
     settings.set(name, { option: name, origin: { name: variable }, raw: { texts } });
+  }
+  const passed = env["LISTEN_PID"] === String(pid) ? Number(env["LISTEN_FDS"] ?? 0) : 0;
+  if (passed > 0 && optionsOf(command).includes("listen-fd") && !settings.has("listen-fd")) {
+    settings.set("listen-fd", {
+      option: "listen-fd",
+      origin: { name: "LISTEN_FDS" },
+      raw: { texts: [firstPassedFd] },
+    });
+    if (passed > 1) warnings.push(`LISTEN_FDS: of ${passed} sockets that were passed only the first is used`);
   }
   const known = optionsOf(command).map(environmentName);
   for (const variable of Object.keys(env)) {

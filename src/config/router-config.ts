@@ -86,6 +86,7 @@ class Builder {
     const config: RouterConfig = {
       host: v.host,
       port: v.port,
+      listenFd: v["listen-fd"],
       rootPath: v["root-path"].replace(/\/+$/, ""),
       tls: this.#tls(),
       engineTls: {

@@ -98,6 +98,8 @@ export interface TracingConfig {
 export interface RouterConfig {
   readonly host: string;
   readonly port: number;
+  /** An inherited socket to listen on instead; null = none. */
+  readonly listenFd: number | null;
   /** Prefix under which all paths are served, without trailing slash; "" = none. */
   readonly rootPath: string;
   readonly tls: { readonly certFile: string; readonly keyFile: string } | null;

@@ -49,20 +49,35 @@ export class HttpServer {
   }
 
   /**
+   * @param where a port of an address, or a listening socket that the process has inherited
    * @returns the port in use, also where 0 was asked for
    * @throws the system's error (`EADDRINUSE`, `EACCES`, ...)
    */
-  listen(port: number, host: string): Promise<number> {
+  listen(where: { readonly port: number; readonly host: string } | { readonly fd: number }): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen({ port, host, backlog: 4096 }, () => {
+      this.#server.listen({ ...where, backlog: 4096 }, () => {
         this.#server.off("error", reject);
         // e.g. EMFILE while accepting: the clients affected see a refused connection, the others go on
         this.#server.on("error", () => undefined);
         const address = this.#server.address();
-        resolve(typeof address === "object" && address !== null ? address.port : port);
+        resolve(typeof address === "object" && address !== null ? address.port : 0);
       });
     });
+  }
+
+  /** Descriptor of the listening socket, for a process that is to inherit it; null = it has none (any more). */
+  get fd(): number | null {
+    const server: object = this.#server;
+    const handle: unknown = "_handle" in server ? server._handle : null;
+    const fd: unknown = typeof handle === "object" && handle !== null && "fd" in handle ? handle.fd : null;
+    return typeof fd === "number" && fd >= 0 ? fd : null;
+  }
+
+  /** As {@link drain}, and accepts no more: somebody else does, on the same socket. */
+  retire(): void {
+    this.#server.close();
+    this.drain();
   }
 
   /** Takes over a new certificate for the connections to come. */

@@ -56,6 +56,13 @@ export interface RunningRouter {
    * `drainTimeoutMs`, what is left then gets an error.
    */
   drain(): Promise<void>;
+  /** Descriptor of the listening socket, for a successor; null = it has none. */
+  readonly listenFd: number | null;
+  /**
+   * Ends in peace, as {@link drain}, and accepts nothing more: a successor listens on the same socket, so the address
+   * stays ready.
+   */
+  handOver(): Promise<void>;
   /** Ends at once. */
   close(): void;
 }
@@ -137,7 +144,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     trusted: trustedProxies(config.trustedProxies),
   };
   const discovery = startDiscovery({ clock, random, config, registry, health, metrics, log });
-  const state = { draining: false, revision: "static", dynamic: config.dynamic };
+  const state = { draining: false, retired: false, revision: "static", dynamic: config.dynamic };
   const own = new OwnAnswers(ctx, {
     version: deps.version,
     dynamicConfig: () => (config.dynamicFile === null ? null : describe(state.dynamic, state.revision)),
@@ -164,7 +171,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     clock,
     clientConnections: () => server.connections,
     bufferedBytes: () => ctx.bufferedBytes,
-    draining: () => state.draining,
+    draining: () => state.draining || state.retired,
     revision: () => state.revision,
     version: deps.version,
   });
@@ -211,7 +218,12 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
 
   let port: number;
   try {
-    port = await server.listen(config.port, config.host);
+    if (config.listenFd === null) port = await server.listen({ port: config.port, host: config.host });
+    else {
+      // who takes over a socket gets requests from the first moment on: engines have to be known by then
+      await firstChecks(registry, clock, timeouts.healthCheckMs);
+      port = await server.listen({ fd: config.listenFd });
+    }
   } catch (error) {
     stop();
     throw error;
@@ -219,26 +231,38 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   const shownHost = config.host === "0.0.0.0" || config.host === "::" ? "localhost" : config.host;
   const url = `${config.tls === null ? "http" : "https"}://${shownHost.includes(":") ? `[${shownHost}]` : shownHost}:${port}`;
 
+  const finish = async (): Promise<void> => {
+    await wait(clock, timeouts.drainDelayMs);
+    const closed = server.close();
+    let timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
+      for (const request of ctx.active) request.shutDown();
+      timer = clock.setTimer(lastWordsMs, () => server.destroy());
+    });
+    await closed;
+    timer.cancel();
+    await tracing?.stop();
+    stop();
+  };
+
   return {
     url,
     port,
+    get listenFd() {
+      return server.fd;
+    },
     context: ctx,
     log,
     apply,
     reload: async () => watcher?.check(),
-    async drain() {
+    drain() {
       state.draining = true;
       server.drain();
-      await wait(clock, timeouts.drainDelayMs);
-      const closed = server.close();
-      let timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
-        for (const request of ctx.active) request.shutDown();
-        timer = clock.setTimer(lastWordsMs, () => server.destroy());
-      });
-      await closed;
-      timer.cancel();
-      await tracing?.stop();
-      stop();
+      return finish();
+    },
+    handOver() {
+      state.retired = true;
+      server.retire();
+      return finish();
     },
     close() {
       server.destroy();
@@ -267,6 +291,15 @@ async function startTracing(
   };
   const { OtelTracing } = await import("../observe/otel/otel-tracing.ts");
   return new OtelTracing({ config: config.tracing, version, clock, count });
+}
+
+/** How often it is looked whether all engines were asked. */
+const firstChecksPollMs = 20;
+
+/** Waits until a first list of engines is there and each was asked once, for as long as such a question may take. */
+async function firstChecks(registry: Registry, clock: Clock, limitMs: number): Promise<void> {
+  const asked = (): boolean => registry.synced && registry.list().every((endpoint) => endpoint.asked);
+  for (const end = clock.nowMs() + limitMs; !asked() && clock.nowMs() < end;) await wait(clock, firstChecksPollMs);
 }
 
 function wait(clock: Clock, ms: number): Promise<void> {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { loadRouterConfig } from "../../src/config/parse-command.ts";
 import { parse, parseRouter } from "./files.ts";
 
 const files = { "r.yaml": "port: 3\nretries: 7\ndrain_timeout_seconds: 2m\n" };
@@ -164,4 +165,17 @@ test("durations may have a unit", () => {
 test("a root path loses its trailing slash", () => {
   assert.equal(parseRouter(["--root-path", "/llm/"]).config.rootPath, "/llm");
   assert.equal(parseRouter(["--root-path", "/"]).config.rootPath, "");
+});
+
+test("a socket that systemd passes to this very process is the one to listen on, unless a flag says otherwise", () => {
+  const passed = (env: Record<string, string>, argv: string[] = []): number | null =>
+    loadRouterConfig(["--static-backends", "http://e:1", ...argv], env).config.listenFd;
+  const own = String(process.pid);
+  assert.equal(passed({ LISTEN_FDS: "1", LISTEN_PID: own }), 3);
+  assert.equal(passed({ LISTEN_FDS: "1", LISTEN_PID: own }, ["--listen-fd", "5"]), 5);
+  assert.equal(passed({ LISTEN_FDS: "1", LISTEN_PID: "1" }), null);
+  assert.equal(passed({ LISTEN_FDS: "0", LISTEN_PID: own }), null);
+  assert.equal(passed({}), null);
+  const { warnings } = loadRouterConfig(["--static-backends", "http://e:1"], { LISTEN_FDS: "2", LISTEN_PID: own });
+  assert.match(warnings.join(), /LISTEN_FDS: of 2 sockets/);
 });

@@ -69,7 +69,7 @@ export async function serve(t: TestContext, serverTls: ServerTls | null = null):
   };
   const limits = { maxHeadBytes: 65_536, headMs, bodyIdleMs, keepAliveMs, clientStallMs };
   const server = new HttpServer(clock, limits, { onRequest, refusal: refuse }, serverTls);
-  const port = await server.listen(0, "127.0.0.1");
+  const port = await server.listen({ port: 0, host: "127.0.0.1" });
   t.after(() => server.destroy());
   const connect = async (): Promise<RawClient> => {
     const client = await RawClient.connect(port);

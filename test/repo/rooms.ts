@@ -121,6 +121,7 @@ export const exceptions: readonly {
     file: "engine/serve.ts",
     why: "a pending timer of the clock does not keep the process alive until it listens",
   },
+  { what: "timers", file: "commands/router.ts", why: "keeps the process alive until it listens" },
   { what: "timers", file: "commands/up.ts", why: "draws the live view; nothing below commands" },
   { what: "randomness", file: "commands/up.ts", why: "randomness enters where the router is started" },
   { what: "randomness", file: "commands/router.ts", why: "randomness enters where the router is started" },

@@ -4,7 +4,7 @@ import { isIP } from "node:net";
 
 import { z } from "zod";
 
-import { boolean, file, integer, list, text } from "../option.ts";
+import { boolean, file, integer, list, optionalInteger, text } from "../option.ts";
 
 const commands = ["router", "up"] as const;
 const everywhere = ["router", "up", "engine"] as const;
@@ -36,6 +36,14 @@ export const listeningOptions = {
     min: 0,
     max: 65535,
     help: "Port to listen on; 0 takes any free one.",
+  }),
+  "listen-fd": optionalInteger({
+    group: "Listening",
+    commands: ["router"],
+    default: null,
+    min: 3,
+    max: 65535,
+    help: "File descriptor of a listening socket that this process inherits, instead of --host and --port. Set by itself where systemd passes one (LISTEN_FDS), and for the successor that SIGUSR2 starts.",
   }),
   "root-path": text({
     group: "Listening",
