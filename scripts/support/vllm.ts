@@ -31,6 +31,8 @@ const shared: VllmServer = {
 
 export interface TestVllm {
   readonly url: string;
+  /** Its model, with tokenizer and chat template; null where somebody else started it. */
+  readonly modelFolder: string | null;
   /** Ends the server, if it is ours. Synchronous: also called from signal handlers. */
   stop(): void;
 }
@@ -52,7 +54,7 @@ export function abandonVllm(): void {
  */
 export async function startVllm(): Promise<TestVllm | null> {
   const given = process.env["LMSTACK_TEST_VLLM_URL"] ?? "";
-  return given === "" ? startOwnVllm(shared) : { url: given, stop: () => undefined };
+  return given === "" ? startOwnVllm(shared) : { url: given, modelFolder: null, stop: () => undefined };
 }
 
 /**
@@ -71,7 +73,7 @@ export async function startOwnVllm(server: VllmServer): Promise<TestVllm | null>
   };
   process.stdout.write("vLLM: starting\n");
   await setup(server, ["start", folder, String(port), ...server.flags], stop);
-  return { url: `http://127.0.0.1:${port}`, stop };
+  return { url: `http://127.0.0.1:${port}`, modelFolder: join(folder, "model", server.model), stop };
 }
 
 /** @param stop ends what a start that fails or is abandoned leaves behind */

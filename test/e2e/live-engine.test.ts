@@ -5,6 +5,7 @@ import { once } from "node:events";
 import net, { type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
+import { loadModelTokenizer, startEngine } from "../../src/engine/serve.ts";
 import { EngineCore, type Preset } from "../../src/engine/core/index.ts";
 import { allowedDifferences, covers } from "../engine/fidelity/allowed.ts";
 import { replayLive } from "../engine/fidelity/replay.ts";
@@ -153,12 +154,66 @@ function simulatedPriorities(preset: Preset, priorities: readonly number[]): num
   return order;
 }
 
+const user = { role: "user", content: "Name the capital of France. 你好 👋" };
+const tool = {
+  type: "function",
+  function: { name: "get_weather", description: "Weather of a city", parameters: { type: "object", properties: {} } },
+};
+const call = { id: "c1", type: "function", function: { name: "get_weather", arguments: '{"city":"Paris"}' } };
+const prompts: readonly object[] = [
+  { prompt: "Once upon a time, in 1066 — naïve café\n\n\tfoo();" },
+  { prompt: "no special tokens", add_special_tokens: false },
+  { messages: [user] },
+  { messages: [{ role: "system", content: "Be brief." }, user] },
+  {
+    messages: [user, { role: "assistant", content: "It is" }],
+    add_generation_prompt: false,
+    continue_final_message: true,
+  },
+  { messages: [user], tools: [tool] },
+  {
+    messages: [
+      user,
+      { role: "assistant", content: "", tool_calls: [call] },
+      { role: "tool", content: "12 C", tool_call_id: "c1" },
+    ],
+  },
+  { messages: [user], chat_template_kwargs: { enable_thinking: false } },
+  {
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "one" },
+          { type: "text", text: "two" },
+        ],
+      },
+    ],
+  },
+];
+
+async function tokens(origin: string, body: object): Promise<unknown> {
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(`${origin}/tokenize`, { method: "POST", headers, body: JSON.stringify(body) });
+  return ((await response.json()) as { readonly tokens?: unknown }).tokens;
+}
+
 test("beside a live vLLM with room for all", async (t) => {
-  const origin = await requireOwnVllm(t, open);
-  if (origin === null) return;
+  const vllm = await requireOwnVllm(t, open);
+  if (vllm === null) return;
+  const { origin } = vllm;
   const port = Number(new URL(origin).port);
   for (const group of ["get", "chat", "completions", "errors", "http_protocol", "messages", "other", "responses"])
     await assertAlike(t, group, port);
+
+  await t.test("with the model's tokenizer and template, prompts are the live server's to the token", async (s) => {
+    const engine = await startEngine({ models: ["tiny"], vocabulary: await loadModelTokenizer(vllm.modelFolder) });
+    s.after(() => engine.close());
+    for (const body of prompts) {
+      const [live, simulated] = await Promise.all([tokens(origin, body), tokens(engine.url, body)]);
+      assert.deepEqual(simulated, live, JSON.stringify(body));
+    }
+  });
 
   const measured = await measure(origin, null, 8);
   const preset = fit(measured[0], 2048);
@@ -174,8 +229,9 @@ test("beside a live vLLM with room for all", async (t) => {
 let fitted: Preset | null = null;
 
 test("beside a live vLLM that runs four at a time", async (t) => {
-  const origin = await requireOwnVllm(t, narrow);
-  if (origin === null) return;
+  const vllm = await requireOwnVllm(t, narrow);
+  if (vllm === null) return;
+  const { origin } = vllm;
   const port = Number(new URL(origin).port);
   for (const group of ["api_key", "scale_out", "no_flags"]) await assertAlike(t, group, port);
   const preset = fitted;

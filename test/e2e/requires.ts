@@ -35,12 +35,18 @@ export function requireVllm(t: TestContext): string | null {
   );
 }
 
+export interface OwnVllm {
+  readonly origin: string;
+  /** Its model, with tokenizer and chat template. */
+  readonly modelFolder: string;
+}
+
 /**
  * A real vLLM with flags of the test's own, until its end.
  * @returns null when the test was skipped: return at once
  * @throws Error under CI=true where there is no vLLM at all
  */
-export async function requireOwnVllm(t: TestContext, server: VllmServer): Promise<string | null> {
+export async function requireOwnVllm(t: TestContext, server: VllmServer): Promise<OwnVllm | null> {
   const started = await startOwnVllm(server);
   if (started !== null) {
     const stop = (): void => started.stop();
@@ -50,7 +56,7 @@ export async function requireOwnVllm(t: TestContext, server: VllmServer): Promis
       process.off("exit", stop);
       stop();
     });
-    return started.url;
+    return { origin: started.url, modelFolder: started.modelFolder ?? "" };
   }
   if ((process.env["LMSTACK_TEST_VLLM_URL"] ?? "") === "")
     return missing(t, "vllm", "this suite starts servers with flags of its own, by a script beside the repository");

@@ -207,6 +207,52 @@ describe("a model's own tokenizer", () => {
     }
   });
 
+  it("makes prompts by the model's own template, and passes its refusals on", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "lmstack-template-"));
+    try {
+      const vocab = { "[UNK]": 0, SYS: 1, user: 2, assistant: 3, hi: 4, f: 5, "1": 6, loud: 7, END: 8 };
+      const definition = {
+        version: "1.0",
+        added_tokens: [],
+        normalizer: null,
+        pre_tokenizer: { type: "WhitespaceSplit" },
+        post_processor: null,
+        decoder: null,
+        model: { type: "WordLevel", vocab, unk_token: "[UNK]" },
+      };
+      const template =
+        "SYS {% if mood %}{{ mood }} {% endif %}{% for t in tools or [] %}{{ t.function.name }} {% endfor %}" +
+        "{% for m in messages %}{% if m.role == 'judge' %}{{ raise_exception('no judges here') }}{% endif %}{{ m.role }} " +
+        "{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments.n }} {% endfor %}" +
+        "{{ m.content }} {{ eos_token }} {% endfor %}{% if add_generation_prompt %}assistant {% endif %}";
+      writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(definition));
+      const config = { eos_token: { content: "END" }, chat_template: [{ name: "default", template }] };
+      writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify(config));
+      const vocabulary = await readTokenizer(folder);
+      await withEngine({ vocabulary }, async (engine) => {
+        const tokens = async (body: object): Promise<unknown> =>
+          (json((await post(engine, "/tokenize", body)).response) as { tokens: unknown }).tokens;
+        const messages = [{ role: "user", content: "hi" }];
+        assert.deepEqual(await tokens({ messages }), [1, 2, 4, 8, 3]);
+        assert.deepEqual(await tokens({ messages, chat_template_kwargs: { mood: "loud" } }), [1, 7, 2, 4, 8, 3]);
+        const begun = [...messages, { role: "assistant", content: "hi" }];
+        const resumed = { messages: begun, add_generation_prompt: false, continue_final_message: true };
+        assert.deepEqual(await tokens(resumed), [1, 2, 4, 8, 3, 4]);
+        const called = { type: "function", id: "c", function: { name: "f", arguments: '{"n":1}' } };
+        const tools = [{ type: "function", function: { name: "f" } }];
+        const withCall = { messages: [{ role: "assistant", tool_calls: [called] }], tools };
+        assert.deepEqual(await tokens(withCall), [1, 5, 3, 5, 6, 8, 3]);
+        const asked = await post(engine, "/v1/chat/completions", { messages, max_tokens: 1 });
+        assert.equal((json(asked.response) as { usage: { prompt_tokens: number } }).usage.prompt_tokens, 5);
+        const refused = await post(engine, "/v1/chat/completions", { messages: [{ role: "judge", content: "hi" }] });
+        assert.match(refused.response.statusLine, / 400 /);
+        assert.match(refused.response.chunks.join(""), /no judges here/);
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("says what to give when there is none", async () => {
     await assert.rejects(readTokenizer(join(tmpdir(), "no-such-model")), /holds no tokenizer\.json/);
   });

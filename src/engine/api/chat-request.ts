@@ -2,7 +2,7 @@
 // are chat in other words. Pure apart from asking the app for its limits; it must never start work.
 
 import { renderChat } from "../text/chat-template.ts";
-import type { ChatMessage } from "../text/chat-template.ts";
+import type { ChatMessage, RenderedPrompt, RenderOptions } from "../text/chat-template.ts";
 import { randomHex } from "./app.ts";
 import type { EngineApp } from "./app.ts";
 import { badParameter, badRequest } from "./errors.ts";
@@ -54,7 +54,8 @@ export function readChatRequest(app: EngineApp, exchange: Exchange, body: JsonOb
   if (auto && !app.options.enableAutoToolChoice) {
     throw badRequest('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set');
   }
-  const rendered = chatPrompt(app, messages, { addGenerationPrompt, continueFinalMessage, ...toolText(body) });
+  const options = { addGenerationPrompt, continueFinalMessage, ...toolText(body), ...templateArguments(body) };
+  const rendered = chatPrompt(app, messages, options);
   const tool = auto ? scriptedTool(body, app.options.script, rendered.text) : forcedTool(body, sampling.seed);
   const script = tool?.arguments ?? structuredAnswer(body, sampling.seed);
   const prompt = script === null ? rendered : { ...rendered, script };
@@ -72,25 +73,40 @@ function choosesFreely(body: JsonObject): boolean {
 }
 
 /** Messages to a prompt, with the errors of an empty or too long conversation. */
-export function chatPrompt(
-  app: EngineApp,
-  messages: readonly ChatMessage[],
-  options: { addGenerationPrompt: boolean; continueFinalMessage: boolean; tools?: string },
-): Prompt {
+export function chatPrompt(app: EngineApp, messages: readonly ChatMessage[], options: RenderOptions): Prompt {
   if (messages.length === 0) {
     throw badRequest("Cannot apply chat template to an empty conversation. Provide at least one message.");
   }
   for (const message of messages) checkCharacters(app, message.content);
-  const prompt = renderChat(messages, options, app.options.vocabulary);
+  const prompt = renderOrRefuse(app, messages, options);
   checkPrompts(app, [prompt]);
   const begun = options.continueFinalMessage ? messages.at(-1)?.content : undefined;
   return begun === undefined ? prompt : { ...prompt, begun };
+}
+
+/** The prompt; what the model's template refuses is the client's mistake. */
+export function renderOrRefuse(
+  app: EngineApp,
+  messages: readonly ChatMessage[],
+  options: RenderOptions,
+): RenderedPrompt {
+  try {
+    return renderChat(messages, options, app.options.vocabulary);
+  } catch (error) {
+    throw badRequest(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** Tool definitions as the text that stands before all messages. */
 export function toolText(body: JsonObject): { tools?: string } {
   const tools = body["tools"];
   return Array.isArray(tools) && tools.length > 0 ? { tools: JSON.stringify(tools) } : {};
+}
+
+/** What a request hands to the model's template. */
+export function templateArguments(body: JsonObject): { templateArguments?: JsonObject } {
+  const given = body["chat_template_kwargs"];
+  return isObject(given) ? { templateArguments: given } : {};
 }
 
 /** A message's text; parts are joined by newlines as vLLM does for text-only models. */
@@ -105,9 +121,12 @@ export function readMessage(reader: FieldReader, message: unknown, at: number): 
     return { role: "user", content: "" };
   }
   const content = message["content"];
-  if (typeof content === "string") return { role, content };
-  if (Array.isArray(content)) return { role, content: content.map((part) => partText(reader, part)).join("\n") };
-  if (role === "assistant") return { role, content: JSON.stringify(message["tool_calls"] ?? "") };
+  const source = message;
+  if (typeof content === "string") return { role, content, source };
+  if (Array.isArray(content)) {
+    return { role, content: content.map((part) => partText(reader, part)).join("\n"), source };
+  }
+  if (role === "assistant") return { role, content: JSON.stringify(message["tool_calls"] ?? ""), source };
   reportWrongContent(reader, at, role, content);
   return { role, content: "" };
 }

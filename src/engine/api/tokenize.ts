@@ -1,8 +1,7 @@
 // POST /tokenize and /detokenize: the tokenizer over HTTP. Routes; they must agree with what the generating routes count.
 
-import { renderChat } from "../text/chat-template.ts";
 import type { EngineApp } from "./app.ts";
-import { readMessage } from "./chat-request.ts";
+import { readMessage, renderOrRefuse, templateArguments, toolText } from "./chat-request.ts";
 import type { Exchange } from "./exchange.ts";
 import { readModel } from "./pooling.ts";
 import { FieldReader } from "./validation.ts";
@@ -21,7 +20,12 @@ export function tokenizeRoute(app: EngineApp, exchange: Exchange, body: JsonObje
   readModel(app, reader);
   const { vocabulary } = app.options;
   const tokens = isChat
-    ? renderChat(messages, { addGenerationPrompt, continueFinalMessage }, vocabulary).tokens
+    ? renderOrRefuse(app, messages, {
+        addGenerationPrompt,
+        continueFinalMessage,
+        ...toolText(body),
+        ...templateArguments(body),
+      }).tokens
     : vocabulary.encode(prompt);
   exchange.json(200, {
     count: tokens.length,

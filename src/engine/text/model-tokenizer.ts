@@ -1,9 +1,9 @@
-// A model's own tokenizer from its `tokenizer.json`, by the optional package @huggingface/tokenizers. Loaded once, before
-// the server listens. It must never be needed: without a path the built-in approximation is used.
+// A model's own tokenizer from its `tokenizer.json`, and its chat template where it has one, by the optional packages
+// @huggingface/tokenizers and @huggingface/jinja. Loaded once, before the server listens. It must never be needed: without a path the built-in approximation is used.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Vocabulary } from "./vocabulary.ts";
+import type { ChatTemplate, Vocabulary } from "./vocabulary.ts";
 
 /**
  * Reads `tokenizer.json`, and `tokenizer_config.json` when there is one, from a model's folder. Rejects with what to do
@@ -13,8 +13,42 @@ export async function loadModelTokenizer(folder: string): Promise<Vocabulary> {
   const definition = readJson(join(folder, "tokenizer.json"));
   if (definition === null) throw new Error(`${folder} holds no tokenizer.json; give the folder of a model`);
   const config = readJson(join(folder, "tokenizer_config.json")) ?? {};
-  const { Tokenizer: Implementation } = await loadPackage();
-  return new ModelVocabulary(new Implementation(definition, config), definition, config);
+  const { Tokenizer: Implementation } = await loadPackage<Package>(
+    "tokenizers",
+    () => import("@huggingface/tokenizers"),
+  );
+  const template = await loadTemplate(folder, config);
+  return new ModelVocabulary(new Implementation(definition, config), definition, config, template);
+}
+
+interface Package {
+  readonly Tokenizer: new (definition: object, config: object) => Tokenizer;
+}
+
+/** The template stands in a file of its own, or in the configuration: alone, or by name with others. */
+async function loadTemplate(folder: string, config: Readonly<Record<string, unknown>>): Promise<ChatTemplate | null> {
+  const text = readText(join(folder, "chat_template.jinja")) ?? templateOf(config["chat_template"]);
+  if (text === null) return null;
+  const { Template } = await loadPackage("jinja", () => import("@huggingface/jinja"));
+  const compiled = new Template(text);
+  const special: Record<string, string> = {};
+  for (const name of ["bos_token", "eos_token", "pad_token", "unk_token"]) special[name] = tokenText(config[name]);
+  return { render: (variables) => compiled.render({ ...special, ...variables }) };
+}
+
+function templateOf(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return null;
+  const named = value as readonly { readonly name?: unknown; readonly template?: unknown }[];
+  const template = named.find(({ name }) => name === "default")?.template;
+  return typeof template === "string" ? template : null;
+}
+
+/** Special tokens are given by their text, or as an object with it. */
+function tokenText(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value !== "object" || value === null || !("content" in value)) return "";
+  return typeof value.content === "string" ? value.content : "";
 }
 
 /** What is used of the package, whose own declarations do not resolve under Node's rules. */
@@ -26,28 +60,27 @@ interface Tokenizer {
   get_added_tokens_decoder(): ReadonlyMap<number, { readonly special: boolean }>;
 }
 
-interface Package {
-  readonly Tokenizer: new (definition: object, config: object) => Tokenizer;
-}
-
-async function loadPackage(): Promise<Package> {
+async function loadPackage<Loaded>(name: string, load: () => Promise<Loaded>): Promise<Loaded> {
   try {
-    return await import("@huggingface/tokenizers");
+    return await load();
   } catch (error) {
-    const message = "a model's tokenizer needs the optional package; install it with npm i @huggingface/tokenizers";
+    const message = `a model's tokenizer needs the optional package; install it with npm i @huggingface/${name}`;
     throw new Error(message, { cause: error });
   }
 }
 
 function readJson(path: string): Readonly<Record<string, unknown>> | null {
-  let text: string;
+  const text = readText(path);
+  const value: unknown = text === null ? null : JSON.parse(text);
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
+}
+
+function readText(path: string): string | null {
   try {
-    text = readFileSync(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch {
     return null;
   }
-  const value: unknown = JSON.parse(text);
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
 }
 
 /** Characters that are not whole yet; a longer run of them is what the model meant. */
@@ -57,6 +90,7 @@ class ModelVocabulary implements Vocabulary {
   readonly size: number;
   readonly endOfSequence: number;
   readonly messageStart: number | null;
+  readonly chatTemplate: ChatTemplate | null;
   readonly #tokenizer: Tokenizer;
   readonly #special: ReadonlySet<number>;
 
@@ -64,8 +98,10 @@ class ModelVocabulary implements Vocabulary {
     tokenizer: Tokenizer,
     definition: Readonly<Record<string, unknown>>,
     config: Readonly<Record<string, unknown>>,
+    chatTemplate: ChatTemplate | null,
   ) {
     this.#tokenizer = tokenizer;
+    this.chatTemplate = chatTemplate;
     const added = [...tokenizer.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([id]) => id));
     const { vocab } = (definition["model"] ?? {}) as { vocab?: object };

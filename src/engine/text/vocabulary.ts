@@ -4,12 +4,20 @@
 import { PieceDecoder } from "./piece-decoder.ts";
 import { detokenize, endOfSequenceId, messageStartId, tokenize, tokenText, vocabularySize } from "./tokenizer.ts";
 
+/** A model's own template. */
+export interface ChatTemplate {
+  /** @throws Error what the template itself refuses */
+  render(variables: Readonly<Record<string, unknown>>): string;
+}
+
 export interface Vocabulary {
   readonly size: number;
   /** What a chat model ends its turn with. */
   readonly endOfSequence: number;
   /** What opens a chat message; null when the vocabulary has no such token. */
   readonly messageStart: number | null;
+  /** How the model's prompts are made of messages; null = as ChatML. */
+  readonly chatTemplate: ChatTemplate | null;
   /** With what the model wants around a text, unless `bare`. */
   encode(text: string, bare?: boolean): number[];
   decode(ids: readonly number[]): string;
@@ -25,6 +33,7 @@ export const builtInVocabulary: Vocabulary = {
   size: vocabularySize,
   endOfSequence: endOfSequenceId,
   messageStart: messageStartId,
+  chatTemplate: null,
   encode: (text) => tokenize(text),
   decode: (ids) => detokenize(ids),
   textOf: (id) => tokenText(id),
