@@ -27,6 +27,11 @@ async function main(): Promise<number> {
       const { runEngine } = await import("./commands/engine.ts");
       return runEngine(parsed.options);
     }
+    case "lab": {
+      for (const warning of parsed.warnings) process.stderr.write(`lmstack: warning: ${warning}\n`);
+      const { runLab } = await import("./commands/lab.ts");
+      return runLab(parsed.options);
+    }
     case "check": {
       const { runCheck } = await import("./commands/check.ts");
       return runCheck(parsed.file);

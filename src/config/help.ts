@@ -10,6 +10,7 @@ const commandSummaries = {
   up: "router and simulated engines on this machine, no GPU needed",
   router: "the router alone, in front of running engines",
   engine: "a simulated vLLM engine, or several",
+  lab: "policies and fleets judged on a workload, in virtual time",
   check: "says what is wrong in a configuration file",
 } as const;
 
@@ -17,6 +18,7 @@ const usages: Readonly<Record<OptionCommand, readonly string[]>> = {
   router: ["lmstack router --static-backends URL,... [options]", "lmstack router --dynamic-config-yaml FILE [options]"],
   up: ["lmstack up [options]"],
   engine: ["lmstack engine [options]"],
+  lab: ["lmstack lab --trace FILE [options]", "lmstack lab --workload NAME [options]"],
 };
 
 export function mainHelp(): string {
@@ -70,7 +72,7 @@ export function commandHelp(command: OptionCommand): string {
 function intro(command: OptionCommand): string {
   const summary = `${commandSummaries[command][0]?.toUpperCase()}${commandSummaries[command].slice(1)}.`;
   const env = "Defaults are in brackets. Each option can also be given as LMSTACK_OPTION_NAME";
-  return command === "engine"
+  return command !== "router" && command !== "up"
     ? `${summary} ${env}.`
     : `${summary} ${env}, or in the file of --config; docs/configuration.md has them all.`;
 }

@@ -15,7 +15,8 @@ import { optionCommands, type OptionCommand } from "./option.ts";
 import { throwFirst, type Problem } from "./problem.ts";
 import { resolve, type Resolved } from "./resolve.ts";
 import { buildRouterConfig, logLevels } from "./router-config.ts";
-import type { EngineCommandOptions, RouterConfig, UpOptions } from "./types.ts";
+import { labOptions } from "./lab-options.ts";
+import type { EngineCommandOptions, LabOptions, RouterConfig, UpOptions } from "./types.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -33,10 +34,11 @@ export type ParsedCommand =
       readonly logLevel: RouterConfig["log"]["level"];
       readonly warnings: readonly string[];
     }
+  | { readonly command: "lab"; readonly options: LabOptions; readonly warnings: readonly string[] }
   | { readonly command: "check"; readonly target: "config"; readonly file: string }
   | { readonly command: "print"; readonly text: string };
 
-const commandNames = ["up", "router", "engine", "check", "help"] as const;
+const commandNames = ["up", "router", "engine", "lab", "check", "help"] as const;
 
 /**
  * Reads everything that a command is told.
@@ -109,7 +111,7 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
   if (flags.version) return print(`${version()}\n`);
   const environment = readEnvironment(command, env);
   const layers: Layer[] = [flags, environment];
-  if (command !== "engine") layers.push(configLayer(command, [flags, environment], files));
+  if (command === "router" || command === "up") layers.push(configLayer(command, [flags, environment], files));
   const resolved = resolve(command, layers);
   if (command === "engine") {
     throwFirst([...resolved.problems, ...portProblems(resolved)]);
@@ -119,6 +121,11 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
       logLevel: logLevels[resolved.values["log-level"]],
       warnings: resolved.warnings,
     };
+  }
+  if (command === "lab") {
+    const lab = labOptions(resolved);
+    throwFirst([...resolved.problems, ...lab.problems]);
+    return { command, options: lab.options, warnings: resolved.warnings };
   }
   const built = buildRouterConfig(resolved, files, { apiServer: apiServer(env) });
   throwFirst([...resolved.problems, ...built.problems]);

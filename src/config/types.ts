@@ -251,3 +251,31 @@ export interface EngineCommandOptions {
   /** Faults as `name[:arg]`. */
   readonly faultNames: readonly string[];
 }
+
+/** What `lmstack lab` is told. */
+export interface LabOptions {
+  /** File to replay; `null` = the generated workload. */
+  readonly trace: string | null;
+  readonly workload: string;
+  /** `null` = all of a trace. */
+  readonly requests: number | null;
+  /** Factors on the workload's arrivals. */
+  readonly rates: readonly number[];
+  /** Arrivals a second, in place of the factors; empty = not given. */
+  readonly rps: readonly number[];
+  readonly seed: number;
+  readonly json: string | null;
+  readonly html: string | null;
+  readonly policies: readonly string[];
+  readonly engines: number;
+  readonly preset: string;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly routers: number;
+  readonly scrapeMs: number;
+  /** Threads; `null` = by the machine. */
+  readonly jobs: number | null;
+  readonly find: "rate" | "engines" | null;
+  /** As written: `ttft_p90=2s`. */
+  readonly slo: readonly string[];
+}

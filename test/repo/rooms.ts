@@ -59,6 +59,19 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     fleet: { allow: "values", why: "joins all rooms" },
     observe: { allow: "values", why: "joins all rooms" },
   },
+  bench: {
+    errors: { allow: "values", why: "a trace that can't be read is a UsageError" },
+    "engine/core": { allow: "values", why: "seeded random numbers: the same seed, the same workload" },
+  },
+  lab: {
+    clock: { allow: "values", why: "virtual time is the clock that tests drive by hand" },
+    errors: { allow: "values", why: "an objective that is none is a UsageError" },
+    bench: { allow: "values", why: "the same workloads and the same report, in virtual time" },
+    "engine/core": { allow: "values", why: "N of the simulator's own engines" },
+    admission: { allow: "values", why: "requests wait in the router's own queue" },
+    cache: { allow: "values", why: "the router's own index" },
+    routing: { allow: "values", why: "the router's own policies" },
+  },
   "engine/core": { clock: time },
   "engine/text": { "engine/core": { allow: "values", why: "seeded random numbers: the same seed, the same words" } },
   engine: {
@@ -78,6 +91,8 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     observe: { allow: "values", why: "speaks through the router's log" },
     proxy: { allow: "values", why: "starts a router" },
     fleet: { allow: "values", why: "the live view asks engines as the router does" },
+    bench: { allow: "values", why: "names workloads and writes reports" },
+    lab: { allow: "values", why: "runs it" },
   },
   cli: {
     commands: { allow: "values", why: "runs them" },
@@ -127,6 +142,7 @@ export const exceptions: readonly {
   { what: "randomness", file: "commands/router.ts", why: "randomness enters where the router is started" },
   { what: "systemClock", file: "clock.ts", why: "defines it" },
   { what: "systemClock", file: "engine/serve.ts", why: "default of a whole engine" },
+  { what: "systemClock", file: "commands/lab.ts", why: "says how long the rest will take" },
   { what: "systemClock", file: "commands/up.ts", why: "the machine's clock enters here" },
   { what: "systemClock", file: "commands/router.ts", why: "the machine's clock enters here" },
 ];

@@ -4,15 +4,17 @@
 import { boolean, decimal, integer, list, optionalInteger, seconds, text } from "../option.ts";
 
 const both = ["up", "engine"] as const;
+const andLab = ["up", "engine", "lab"] as const;
+const engineAndLab = ["engine", "lab"] as const;
 const engineOnly = ["engine"] as const;
 const group = "Simulated engines" as const;
 
 export const engineOptions = {
   engines: integer({
     group,
-    commands: both,
+    commands: andLab,
     default: 4,
-    defaultFor: { engine: 1 },
+    defaultFor: { engine: 1, lab: 8 },
     min: 1,
     max: 1024,
     help: "How many engines. `lmstack engine` runs them in one process on consecutive ports.",
@@ -28,18 +30,18 @@ export const engineOptions = {
   }),
   preset: text({
     group,
-    commands: both,
+    commands: andLab,
     default: "llama-3.1-8b-1xh100",
     placeholder: "NAME",
     help: "Step times and cache size of a measured model and GPU, or a JSON file with one's own.",
   }),
   seed: integer({
     group,
-    commands: both,
+    commands: andLab,
     default: 0,
     min: 0,
     max: 4_294_967_295,
-    help: "The same seed gives the same answers.",
+    help: "The same seed gives the same answers, and the same workload.",
   }),
   speed: decimal({
     group,
@@ -76,7 +78,7 @@ export const engineOptions = {
   }),
   "max-num-seqs": integer({
     group,
-    commands: engineOnly,
+    commands: engineAndLab,
     default: 256,
     min: 1,
     max: 1_000_000,
@@ -85,7 +87,7 @@ export const engineOptions = {
   }),
   "max-num-batched-tokens": integer({
     group,
-    commands: engineOnly,
+    commands: engineAndLab,
     default: 8192,
     min: 1,
     max: 100_000_000,

@@ -6,6 +6,7 @@ import { discoveryOptions } from "./discovery.ts";
 import { endpointOptions } from "./endpoints.ts";
 import { engineOptions } from "./engine.ts";
 import { engineServerOptions } from "./engine-vllm.ts";
+import { labOptions } from "./lab.ts";
 import { listeningOptions } from "./listening.ts";
 import { observingOptions } from "./observing.ts";
 import { productionStackOptions } from "./production-stack.ts";
@@ -13,6 +14,7 @@ import { routingOptions } from "./routing.ts";
 import { timingOptions } from "./timing.ts";
 
 export const catalogue = {
+  ...labOptions,
   ...endpointOptions,
   ...engineOptions,
   ...engineServerOptions,

@@ -31,7 +31,7 @@ export function configSchema(): Schema {
 function isInFile(name: OptionName): boolean {
   const option = optionOf(name);
   const refused = option.refusals.some(({ when }) => when === "set");
-  return name !== "config" && !refused && option.commands.some((command) => command !== "engine");
+  return name !== "config" && !refused && option.commands.some((command) => command === "router" || command === "up");
 }
 
 function propertySchema(option: Option): Schema {

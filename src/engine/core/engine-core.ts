@@ -254,6 +254,12 @@ export class EngineCore {
     return sum;
   }
 
+  /** Share of the KV cache that sequences hold. */
+  get kvUsage(): number {
+    const { pool } = this.#scheduler;
+    return pool.used / pool.usable;
+  }
+
   stats(): EngineStats {
     const { pool } = this.#scheduler;
     return {

@@ -21,6 +21,11 @@ export interface EngineRequest {
   readonly adapter?: string | null;
   /** Prompt tokens from the start whose keys and values another engine has computed; they are fetched, not computed. */
   readonly externalTokens?: number;
+  /**
+   * Identities of the full blocks of prompt and answer, where the caller knows them. Then no token is hashed, and only
+   * the number of tokens counts: the lab runs an hour of trace in seconds this way.
+   */
+  readonly blockHashes?: readonly BlockHash[];
   /** The next token id; called once per generated token, in order. Without it token ids are made from the seed. */
   readonly nextToken?: () => number;
 }
@@ -81,7 +86,7 @@ export class Sequence implements SequenceProgress {
   scheduled = 0;
   blocks: number[] = [];
   /** Hashes of the full blocks of `tokens`, as far as they were needed; they survive a preemption. */
-  readonly hashes: BlockHash[] = [];
+  readonly hashes: BlockHash[];
   /** How many of `blocks` are findable by their hash. */
   published = 0;
   state: "waiting" | "running" | "finished" = "waiting";
@@ -99,7 +104,8 @@ export class Sequence implements SequenceProgress {
     this.order = order;
     this.arrivedMs = arrivedMs;
     this.maxTokens = maxTokens;
-    this.tokens = Array.from(request.promptTokens);
+    this.tokens = request.promptTokens.slice();
+    this.hashes = request.blockHashes?.slice() ?? [];
     this.promptLength = this.tokens.length;
   }
 

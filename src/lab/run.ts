@@ -1,0 +1,178 @@
+// One cell of the table: a policy at a rate. Prepares a workload once, runs it as often as asked, and makes figures of what
+// was measured. Equal input gives equal output, to the last digit.
+
+import { generate, isGeneratorName } from "../bench/workload/generators.ts";
+import { readTrace } from "../bench/workload/traces.ts";
+import { atRate, firstOf, meanRps, type Workload } from "../bench/workload/workload.ts";
+import { GapCounter, mean, quantile } from "../bench/statistics.ts";
+import { Random, type Preset } from "../engine/core/index.ts";
+import { makeRouter, policyOf, type PolicyKind } from "./policies.ts";
+import type { LabPrompt } from "./policy-router.ts";
+import { PrefixTree, type BlockNames } from "./prefix-tree.ts";
+import { promptsOf } from "./prompts.ts";
+import { replicatedRouter } from "./replicated-router.ts";
+import { engineBlockTokens, simulate, type LoadSample, type RunOutput } from "./simulation.ts";
+
+/** Where the requests come from. Plain data: it goes to worker threads. */
+export type WorkloadSource =
+  | { readonly trace: { readonly path: string; readonly text: string }; readonly requests: number | null }
+  | { readonly generator: string; readonly requests: number; readonly seed: number };
+
+/** What all runs of one command share. */
+export interface LabSetup {
+  readonly source: WorkloadSource;
+  readonly preset: Preset;
+  readonly seed: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly routers: number;
+  readonly scrapeMs: number;
+}
+
+/** One run. */
+export interface LabJob {
+  readonly policy: string;
+  /** Factor on the workload's arrivals. */
+  readonly rate: number;
+  readonly engines: number;
+}
+
+/** One row of the JSON: seconds and milliseconds as the names say, rounded to what means something. */
+export interface LabResult {
+  readonly policy: string;
+  readonly kind: PolicyKind;
+  readonly rate: number;
+  /** Mean arrivals a second. */
+  readonly rps: number;
+  readonly engines: number;
+  readonly requests: number;
+  readonly ttftMeanS: number;
+  readonly ttftP50S: number;
+  readonly ttftP90S: number;
+  readonly ttftP99S: number;
+  readonly ttftMaxS: number;
+  readonly itlP50Ms: number;
+  readonly itlP99Ms: number;
+  readonly e2eMeanS: number;
+  readonly e2eP99S: number;
+  /** Prompt tokens that were found in a cache, of all. */
+  readonly hitRate: number;
+  /** Max/mean over engines of prompt tokens that were not. */
+  readonly imbalance: number;
+  /** In the router, before it was handed over. */
+  readonly waitMaxS: number;
+  readonly waitedShare: number;
+  readonly preemptions: number;
+  /** Requests that are longer than an engine's cache. */
+  readonly refused: number;
+  readonly outputTokensPerS: number;
+}
+
+export interface LabRun {
+  readonly result: LabResult;
+  readonly samples: readonly LoadSample[];
+}
+
+export interface PreparedWorkload {
+  readonly workload: Workload;
+  readonly names: BlockNames;
+  readonly prompts: readonly LabPrompt[];
+}
+
+/** @throws UsageError when the trace can't be read */
+export function loadWorkload(source: WorkloadSource): Workload {
+  if ("trace" in source) {
+    const trace = readTrace(source.trace.path, source.trace.text);
+    return source.requests === null ? trace : firstOf(trace, source.requests);
+  }
+  if (!isGeneratorName(source.generator)) throw new Error(`there is no workload ${source.generator}`);
+  return generate(source.generator, { seed: source.seed, requests: source.requests });
+}
+
+export function prepare(workload: Workload): PreparedWorkload {
+  const tree = new PrefixTree(workload);
+  return { workload, names: tree.blocksOf(engineBlockTokens), prompts: promptsOf(workload, tree) };
+}
+
+export function runJob(
+  { workload, names, prompts }: PreparedWorkload,
+  setup: LabSetup,
+  job: LabJob,
+  progress: (share: number) => void = () => undefined,
+): LabRun {
+  const asked = atRate(workload, job.rate);
+  const gaps = new GapCounter();
+  const fleet = { ...setup, engines: job.engines };
+  const output = simulate(
+    asked,
+    names,
+    fleet,
+    (lab) =>
+      replicatedRouter(setup.routers, lab, new Random(setup.seed), (random) =>
+        makeRouter(job.policy, lab, prompts, random, {
+          scrapeMs: setup.scrapeMs,
+          othersShare: 1 - 1 / setup.routers,
+        }),
+      ),
+    { gap: (ms) => gaps.add(ms), progress },
+  );
+  return { result: resultOf(asked, job, output, gaps), samples: output.samples };
+}
+
+function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapCounter): LabResult {
+  const { requests } = workload;
+  const { traces } = output;
+  const ttft: number[] = [];
+  const endToEnd: number[] = [];
+  const waits: number[] = [];
+  const work = Array.from({ length: job.engines }, () => 0);
+  let promptTokens = 0;
+  let cachedTokens = 0;
+  let answerTokens = 0;
+  for (const [at, request] of requests.entries()) {
+    const firstMs = traces.firstMs[at] ?? Number.NaN;
+    waits.push((traces.sentMs[at] ?? 0) - request.arrivalMs);
+    if (Number.isNaN(firstMs)) continue;
+    ttft.push(firstMs - request.arrivalMs);
+    endToEnd.push((traces.doneMs[at] ?? 0) - request.arrivalMs);
+    const cached = traces.cachedTokens[at] ?? 0;
+    const engine = traces.endpoint[at] ?? 0;
+    promptTokens += request.promptTokens;
+    cachedTokens += cached;
+    answerTokens += traces.answerTokens[at] ?? 0;
+    work[engine] = (work[engine] ?? 0) + request.promptTokens - cached;
+  }
+  ttft.sort((a, b) => a - b);
+  endToEnd.sort((a, b) => a - b);
+  const meanWork = mean(work);
+  const s = (ms: number): number => rounded(ms / 1000, 4);
+  return {
+    policy: job.policy,
+    kind: policyOf(job.policy)?.kind ?? "own",
+    rate: job.rate,
+    rps: rounded(meanRps(workload), 3),
+    engines: job.engines,
+    requests: requests.length,
+    ttftMeanS: s(mean(ttft)),
+    ttftP50S: s(quantile(ttft, 0.5)),
+    ttftP90S: s(quantile(ttft, 0.9)),
+    ttftP99S: s(quantile(ttft, 0.99)),
+    ttftMaxS: s(ttft.at(-1) ?? Number.NaN),
+    itlP50Ms: rounded(gaps.quantile(0.5), 2),
+    itlP99Ms: rounded(gaps.quantile(0.99), 2),
+    e2eMeanS: s(mean(endToEnd)),
+    e2eP99S: s(quantile(endToEnd, 0.99)),
+    hitRate: rounded(promptTokens === 0 ? 0 : cachedTokens / promptTokens, 4),
+    imbalance: rounded(meanWork === 0 ? 1 : Math.max(...work) / meanWork, 4),
+    waitMaxS: s(Math.max(0, ...waits)),
+    waitedShare: rounded(waits.filter((ms) => ms > 0).length / requests.length, 4),
+    preemptions: output.preemptions,
+    refused: output.refused,
+    outputTokensPerS: rounded((answerTokens / Math.max(1, output.endMs)) * 1000, 1),
+  };
+}
+
+function rounded(value: number, digits: number): number {
+  const scale = 10 ** digits;
+  return Math.round(value * scale) / scale;
+}
