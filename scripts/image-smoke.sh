@@ -5,6 +5,8 @@ set -euo pipefail
 image=${1:?usage: image-smoke.sh IMAGE}
 name=lmstack-smoke-$$
 
+# (called by the trap)
+# shellcheck disable=SC2317
 cleanup() {
   docker rm --force "$name-router" "$name-engine" >/dev/null 2>&1 || true
   docker network rm "$name" >/dev/null 2>&1 || true
