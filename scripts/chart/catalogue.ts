@@ -1,0 +1,103 @@
+// Every key of the chart's values. What is not here is refused by the chart, with the nearest known key.
+import { servingEngineSpec } from "./engine.ts";
+import { loraAdapters } from "./model.ts";
+import { routerSpec } from "./router.ts";
+import { flag, integer, object, quantity, raw, text, texts, words, type Keys } from "./value.ts";
+
+const notUsed = "Not used.";
+
+export const chartValues: Keys = {
+  commonLabels: texts("Labels of every object.", {}),
+  servingEngineSpec,
+  routerSpec,
+  loraAdapters,
+  sharedPvcStorage: object("A volume that all engines mount at /data/shared-pvc-storage.", {
+    enabled: flag("Make it.", false),
+    size: quantity("Size.", "100Gi"),
+    accessModes: raw("list", "Access modes.", ["ReadWriteMany"]),
+    storageClass: text("Storage class.", ""),
+    hostPath: text("Folder on the node, for a PersistentVolume of our own.", ""),
+    nfs: object("An NFS export, for a PersistentVolume of our own.", {
+      server: text("Server.", ""),
+      path: text("Path.", ""),
+    }),
+    existingClaim: text("A claim that exists, instead.", ""),
+    image: text(notUsed, ""),
+  }),
+  networkPolicy: object("NetworkPolicies: engines hear the router and monitoring only, the router everybody.", {
+    enabled: flag("Make them.", false),
+    monitoringNamespace: text("Namespace from which metrics are scraped.", "monitoring"),
+    routerIngressFrom: raw("list", "Who may ask the router, as Kubernetes writes peers; everybody if it is empty.", []),
+    engineIngressFrom: raw("list", "Who else may ask engines.", []),
+    routerEgressTo: raw("list", "Where else the router may connect to.", []),
+    apiServerPort: integer("Port of the API server, which discovery needs.", 443, 1),
+    apiServerEndpointPort: integer("Port behind it; policies see the one or the other.", 6443, 1),
+  }),
+  prometheusRule: object("PrometheusRule with the rules of helm/files/rules. Needs the Prometheus operator.", {
+    enabled: flag("Make it.", false),
+    additionalLabels: texts("Labels by which your Prometheus selects it.", {}),
+  }),
+  grafanaDashboards: object("ConfigMaps with the dashboards of helm/files/dashboards, for Grafana's sidecar.", {
+    enabled: flag("Make them.", false),
+    labels: texts("Labels that the sidecar looks for.", { grafana_dashboard: "1" }),
+    annotations: texts("Annotations, such as the folder.", {}),
+    namespace: text("Namespace; the release's if it is empty.", ""),
+  }),
+  tests: object("`helm test`.", {
+    timeoutSeconds: integer("Wait for an answer for so long.", 60, 1),
+    resources: raw("map", "Resources of the pod.", {
+      requests: { cpu: "50m", memory: "64Mi" },
+      limits: { memory: "256Mi" },
+    }),
+  }),
+  cacheserverSpec: object("Refused when enabled: LMCache inside the engine (lmcacheConfig) is the way here.", {
+    enabled: flag("Must be false.", false),
+    image: raw("map", notUsed),
+    imagePullPolicy: text(notUsed),
+    imagePullSecrets: raw("list", notUsed),
+    repository: text(notUsed),
+    tag: text(notUsed),
+    replicaCount: quantity(notUsed),
+    containerPort: quantity(notUsed),
+    serviceType: text(notUsed),
+    servicePort: quantity(notUsed),
+    serviceAnnotations: raw("map", notUsed),
+    resources: raw("map", notUsed),
+    annotations: raw("map", notUsed),
+    labels: raw("map", notUsed),
+    strategy: raw("map", notUsed),
+    livenessProbe: raw("map", notUsed),
+    tolerations: raw("list", notUsed),
+    runtimeClassName: text(notUsed),
+    schedulerName: text(notUsed),
+    securityContext: raw("map", notUsed),
+    containerSecurityContext: raw("map", notUsed),
+    priorityClassName: text(notUsed),
+    nodeSelector: raw("map", notUsed),
+    affinity: raw("map", notUsed),
+    serde: text(notUsed),
+  }),
+  loraController: object("Refused when enabled: loraAdapters are loaded by the engines themselves here.", {
+    enableLoraController: flag("Must be false.", false),
+    kubernetesClusterDomain: text(notUsed),
+    serviceAccountName: text(notUsed),
+    replicaCount: quantity(notUsed),
+    image: raw("map", notUsed),
+    imagePullSecrets: raw("list", notUsed),
+    annotations: raw("map", notUsed),
+    labels: raw("map", notUsed),
+    podAnnotations: raw("map", notUsed),
+    podLabels: raw("map", notUsed),
+    podSecurityContext: raw("map", notUsed),
+    containerSecurityContext: raw("map", notUsed),
+    resources: raw("map", notUsed),
+    nodeSelector: raw("map", notUsed),
+    affinity: raw("map", notUsed),
+    tolerations: raw("list", notUsed),
+    env: raw("list", notUsed),
+    extraArgs: words(notUsed),
+    metrics: raw("map", notUsed),
+    webhook: raw("map", notUsed),
+    pdb: raw("map", notUsed),
+  }),
+};

@@ -1,0 +1,105 @@
+// Keys of loraAdapters and sharedPvcStorage.
+import type { Json, Rendered } from "../render.ts";
+import { engine, type Effect } from "./effect.ts";
+
+const adapter = { name: "sql", baseModel: "opt125m", adapterSource: { type: "local", adapterPath: "/data/sql" } };
+export const baseAdapter = adapter;
+const loraModules = (r: Rendered): Json => engine(r).flag("--lora-modules");
+const fetcher = (r: Rendered): Json =>
+  engine(r).pod.initContainers?.find((container: Json) => container.name === "adapter-sql");
+
+export const adapterEffects: readonly Effect[] = [
+  {
+    keys: "name baseModel adapterSource.type adapterSource.adapterPath",
+    values: {},
+    see: (r) => [loraModules(r), engine(r).args.includes("--enable-lora")],
+    expect: ["sql=/data/sql", true],
+  },
+  { keys: "baseModel", values: { baseModel: "facebook/opt-125m" }, see: loraModules, expect: "sql=/data/sql" },
+  { keys: "enabled", values: { enabled: false }, see: (r) => loraModules(r) ?? null, expect: null },
+  {
+    keys: "adapterSource.adapterName",
+    values: { adapterSource: { ...adapter.adapterSource, adapterName: "v2" } },
+    see: loraModules,
+    expect: "sql=/data/sql/v2",
+  },
+  {
+    keys: "adapterSource.repository",
+    values: { adapterSource: { type: "huggingface", repository: "org/sql" } },
+    see: loraModules,
+    expect: "sql=org/sql",
+  },
+  {
+    keys: "adapterSource.pattern",
+    values: { adapterSource: { type: "s3", repository: "bucket", adapterPath: "sql", pattern: "*.safetensors" } },
+    see: (r) => [loraModules(r), JSON.parse(fetcher(r)?.command.at(-2) ?? "null"), fetcher(r)?.image],
+    expect: [
+      "sql=/adapters/sql",
+      { type: "s3", repository: "bucket", adapterPath: "sql", pattern: "*.safetensors" },
+      "vllm/vllm-openai:v0.11.0",
+    ],
+  },
+  {
+    keys: "adapterSource.maxAdapters",
+    values: { adapterSource: { ...adapter.adapterSource, maxAdapters: 3 } },
+    see: (r) => engine(r).flag("--max-loras"),
+    expect: "3",
+  },
+  {
+    keys: "adapterSource.credentials",
+    values: {
+      adapterSource: { type: "http", adapterPath: "https://h.example/a.tgz", credentials: { secretName: "s3" } },
+    },
+    see: (r) => [fetcher(r)?.envFrom, fetcher(r)?.command.at(-2).includes("s3")],
+    expect: [[{ secretRef: { name: "s3" } }], false],
+  },
+  {
+    keys: "labels",
+    values: { labels: { team: "x" } },
+    see: (r) => r.find("ConfigMap", "lmstack-lora-sql")?.metadata.labels.team,
+    expect: "x",
+  },
+];
+
+/** Keys of an adapter that have no effect to show, each with the reason. */
+export const adapterWithout: Readonly<Record<string, string>> = {
+  vllmApiKey: "is for the loraController, which is refused; engines load adapters without being asked",
+  "loraAdapterDeploymentConfig.algorithm":
+    "chart-refusals.test.ts: the loraController's; the notes say that every engine has the adapter",
+  "loraAdapterDeploymentConfig.replicas":
+    "chart-refusals.test.ts: the loraController's; the notes say that every engine has the adapter",
+};
+
+const sharedClaim = (r: Rendered): Json => r.find("PersistentVolumeClaim", "lmstack-shared-pvc-storage-claim")?.spec;
+const sharedVolume = (r: Rendered): Json => r.find("PersistentVolume", "lmstack-shared-pvc-storage")?.spec;
+
+export const storageEffects: readonly Effect[] = [
+  {
+    keys: "enabled",
+    values: { enabled: true },
+    see: (r) => engine(r).volume("/data/shared-pvc-storage")?.persistentVolumeClaim,
+    expect: { claimName: "lmstack-shared-pvc-storage-claim" },
+  },
+  {
+    keys: "size accessModes storageClass",
+    values: { enabled: true, size: "7Gi", accessModes: ["ReadOnlyMany"], storageClass: "nfs" },
+    see: sharedClaim,
+    expect: { storageClassName: "nfs", accessModes: ["ReadOnlyMany"], resources: { requests: { storage: "7Gi" } } },
+  },
+  {
+    keys: "hostPath",
+    values: { enabled: true, hostPath: "/models" },
+    see: (r) => [sharedVolume(r)?.hostPath, sharedClaim(r)?.volumeName],
+    expect: [{ path: "/models" }, "lmstack-shared-pvc-storage"],
+  },
+  {
+    keys: "nfs.server nfs.path",
+    values: { enabled: true, nfs: { server: "10.0.0.1", path: "/m" } },
+    see: (r) => sharedVolume(r)?.nfs,
+    expect: { server: "10.0.0.1", path: "/m" },
+  },
+];
+
+export const storageWithout: Readonly<Record<string, string>> = {
+  image: "of a pod that production-stack's chart does not make either",
+};
