@@ -221,7 +221,7 @@ lmstack/data-parallel-size: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- with .root.Values.servingEngineSpec.configs }}
-checksum/configs: {{ toJson . | sha256sum | trunc 16 }}
+checksum/configs: {{ toJson . | sha256sum | trunc 16 | quote }}
 {{- end }}
 {{- end -}}
 
