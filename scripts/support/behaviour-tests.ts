@@ -27,9 +27,9 @@ const conformance: readonly BehaviourTest[] = conformanceCases.map(({ id, title 
   pattern: new RegExp(`^${escaped(`${id}: ${title}`)}$`),
 }));
 
-/** Every test of the repository whose name begins with rows. */
+/** Every test of the repository whose name begins with rows. What test/repo quotes as an example is none. */
 export function behaviourTests(): BehaviourTest[] {
-  const named = testFiles("test/**/*.test.ts", ["test/e2e/node_modules/"], []).flatMap((file) =>
+  const named = testFiles("test/**/*.test.ts", ["test/e2e/node_modules/", "test/repo/"], []).flatMap((file) =>
     testsIn(file, readFileSync(join(root, file), "utf8")),
   );
   return [...named, ...conformance];
