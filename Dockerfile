@@ -9,6 +9,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
+COPY scripts/build-console.ts scripts/require-node-24.mjs ./scripts/
 RUN npm run build
 
 FROM node:24-slim AS packages

@@ -36,6 +36,10 @@ async function main(): Promise<number> {
       const { runCheck } = await import("./commands/check.ts");
       return runCheck(parsed.file);
     }
+    case "top": {
+      const { runTop } = await import("./commands/top.ts");
+      return runTop(parsed.options);
+    }
     case "print":
       process.stdout.write(parsed.text);
       return 0;

@@ -24,6 +24,11 @@ const answers: Readonly<Record<OwnRow["own"], string>> = {
   metrics: "Prometheus text format; see [metrics.md](metrics.md).",
   engines: "Every endpoint with its models, state, requests in flight and last problem.",
   page: "A page for a browser, with `lmstack up`.",
+  console: "The console; with `lmstack up`, or `--console`.",
+  "console-file": "Its files.",
+  "console-events":
+    "An event stream, one snapshot a second: endpoints, requests in flight and ended, the last hour, errors.",
+  "console-configuration": "The configuration in force, without keys.",
 };
 
 function paths(row: ApiRow): string {

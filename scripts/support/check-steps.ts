@@ -9,6 +9,7 @@ export const checkSteps: readonly Step[] = [
     hint: "the rules and their reasons: .oxlintrc.json",
   },
   { name: "types", command: "tsc", args: ["--noEmit"] },
+  { name: "types of the console", command: "tsc", args: ["--noEmit", "-p", "src/console/web"] },
   {
     name: "unused code",
     command: "knip",

@@ -32,7 +32,20 @@ export interface RelayRow {
   readonly lastEvent: "[DONE]" | "message_stop" | "response" | null;
 }
 
-export const ownNames = ["models", "model", "health", "ready", "version", "metrics", "engines", "page"] as const;
+export const ownNames = [
+  "models",
+  "model",
+  "health",
+  "ready",
+  "version",
+  "metrics",
+  "engines",
+  "page",
+  "console",
+  "console-file",
+  "console-events",
+  "console-configuration",
+] as const;
 /** A path that the router answers itself. */
 export interface OwnRow {
   readonly kind: "own";
@@ -92,6 +105,11 @@ export const apiTable: readonly ApiRow[] = [
   own("metrics", "/metrics", "open"),
   own("engines", "/engines", "admin"),
   own("page", "/", "open"),
+  // the page asks for the key itself: nothing that it shows is in its files
+  own("console", "/console", "open"),
+  own("console-events", "/console/events", "admin"),
+  own("console-configuration", "/console/configuration", "admin"),
+  own("console-file", "/console/{rest}", "open"),
   later("/v1/files", ["GET", "POST"]),
   later("/v1/files/{rest}", ["GET", "DELETE"]),
   later("/v1/batches", ["GET", "POST"]),
@@ -118,9 +136,9 @@ for (const row of apiTable) {
   }
 }
 
-/** A path with and without `/v1`; the page at `/` has only one. */
+/** A path with and without `/v1`; pages for a browser have only one. */
 export function spellings(path: string): string[] {
-  if (path === "/") return [path];
+  if (path === "/" || path.startsWith("/console")) return [path];
   return path.startsWith("/v1/") ? [path, path.slice(3)] : [path, `/v1${path}`];
 }
 

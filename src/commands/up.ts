@@ -36,6 +36,7 @@ export async function runUp(config: RouterConfig, up: UpOptions, warnings: reado
       random: Math.random,
       version: version().replace(/^lmstack /, ""),
       page,
+      console: true,
       log,
     });
   } catch (error) {

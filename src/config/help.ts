@@ -12,6 +12,7 @@ const commandSummaries = {
   engine: "a simulated vLLM engine, or several",
   lab: "policies and fleets judged on a workload, in virtual time",
   check: "says what is wrong in a configuration file",
+  top: "the endpoints of a running router, live in a terminal",
 } as const;
 
 const usages: Readonly<Record<OptionCommand, readonly string[]>> = {
@@ -43,6 +44,21 @@ export function checkHelp(): string {
       "Checks a file of options (--config) or a dynamic configuration file; which of them it is, its keys tell. Prints a summary, or every problem with its line and the way out. Exit code 0: good, 2: problems.",
       "",
     ),
+    "",
+  ].join("\n");
+}
+
+export function topHelp(): string {
+  return [
+    "Usage: lmstack top [URL] [--key-file FILE] [--once]",
+    "",
+    ...wrap(
+      "Shows the endpoints of a running router and its latest requests, once a second, until Ctrl-C. URL is http://localhost:30080 unless another one is given; the router has to serve the console (`lmstack up` does, `lmstack router` with --console).",
+      "",
+    ),
+    "",
+    "  --key-file FILE  a key of the router's --admin-key-file, in the first line",
+    "  --once           one look, then end",
     "",
   ].join("\n");
 }

@@ -8,7 +8,7 @@ import { readArgv } from "./argv.ts";
 import { readConfigText } from "./config-file.ts";
 import { apiServer, readEnvironment } from "./environment.ts";
 import { diskFiles, readText, type Files } from "./files.ts";
-import { checkHelp, commandHelp, mainHelp } from "./help.ts";
+import { checkHelp, commandHelp, mainHelp, topHelp } from "./help.ts";
 import type { Layer } from "./layer.ts";
 import { nearest } from "./nearest.ts";
 import { optionCommands, type OptionCommand } from "./option.ts";
@@ -16,7 +16,7 @@ import { throwFirst, type Problem } from "./problem.ts";
 import { resolve, type Resolved } from "./resolve.ts";
 import { buildRouterConfig, logLevels } from "./router-config.ts";
 import { labOptions } from "./lab-options.ts";
-import type { EngineCommandOptions, LabOptions, RouterConfig, UpOptions } from "./types.ts";
+import type { EngineCommandOptions, LabOptions, RouterConfig, TopOptions, UpOptions } from "./types.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -36,9 +36,10 @@ export type ParsedCommand =
     }
   | { readonly command: "lab"; readonly options: LabOptions; readonly warnings: readonly string[] }
   | { readonly command: "check"; readonly target: "config"; readonly file: string }
+  | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "print"; readonly text: string };
 
-const commandNames = ["up", "router", "engine", "lab", "check", "help"] as const;
+const commandNames = ["up", "router", "engine", "lab", "check", "top", "help"] as const;
 
 /**
  * Reads everything that a command is told.
@@ -51,6 +52,7 @@ export function parseCommand(argv: readonly string[], env: Environment, files: F
   if (name === "--version") return print(`${version()}\n`);
   if (name === "help") return parseHelp(rest);
   if (name === "check") return parseCheck(rest);
+  if (name === "top") return parseTop(rest);
   if (isOptionCommand(name)) return parseOptions(name, rest, env, files);
   const near = nearest(name, commandNames);
   const fix = near === null ? `commands are ${commandNames.join(", ")}` : `did you mean lmstack ${near}?`;
@@ -92,6 +94,7 @@ export function version(): string {
 function parseHelp([name]: readonly string[]): ParsedCommand {
   if (name === undefined) return print(mainHelp());
   if (name === "check") return print(checkHelp());
+  if (name === "top") return print(topHelp());
   if (isOptionCommand(name)) return print(commandHelp(name));
   throw mistake(`help ${name}: unknown command; commands are ${commandNames.join(", ")}`);
 }
@@ -103,6 +106,28 @@ function parseCheck(argv: readonly string[]): ParsedCommand {
   if (file === undefined) throw new UsageError("check config: no file is given; write lmstack check config FILE");
   if (extra !== undefined) throw mistake(`check config ${extra}: one file at a time; write lmstack check config FILE`);
   return { command: "check", target, file };
+}
+
+function parseTop(argv: readonly string[]): ParsedCommand {
+  if (argv.includes("--help") || argv.includes("-h")) return print(topHelp());
+  let url: string | null = null;
+  let keyFile: string | null = null;
+  let once = false;
+  for (let at = 0; at < argv.length; at++) {
+    const argument = argv[at] ?? "";
+    if (argument === "--once") once = true;
+    else if (argument === "--key-file") {
+      keyFile = argv[++at] ?? null;
+      if (keyFile === null) throw mistake("top --key-file: no file is given; write --key-file FILE");
+    } else if (argument.startsWith("-")) {
+      throw mistake(`top ${argument}: unknown option; options are --key-file FILE and --once`);
+    } else if (url === null) url = argument;
+    else throw mistake(`top ${argument}: one URL at a time; write lmstack top URL`);
+  }
+  url ??= "http://localhost:30080";
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw mistake(`top ${url}: not a URL; write one as http://localhost:30080`);
+  return { command: "top", options: { url, keyFile, once } };
 }
 
 function parseOptions(command: OptionCommand, argv: readonly string[], env: Environment, files: Files): ParsedCommand {

@@ -117,6 +117,7 @@ class Builder {
       requestStatsWindowMs: ms(v["request-stats-window"]),
       apiKeyFile: this.#keyFile("api-key-file"),
       adminKeyFile: this.#keyFile("admin-key-file"),
+      console: v.console,
       engineApiKeyFile: this.#keyFile("engine-api-key-file"),
       trustedProxies: v["trusted-proxies"],
       injectStreamUsage: v["inject-stream-usage"],
@@ -136,6 +137,14 @@ class Builder {
       dynamicFile: dynamic === null ? null : { path: dynamic.path, format: dynamic.format },
       dynamic: this.#dynamic(dynamic, partial),
     };
+    if (config.console && config.adminKeyFile === null) {
+      this.#reject(
+        "console",
+        "true",
+        "the console shows who asks for what, and would be open to everybody",
+        "give --admin-key-file too",
+      );
+    }
     if (config.limits.maxBodyBytes > config.limits.maxBufferedBytes) {
       const most = config.limits.maxBufferedBytes;
       this.#reject(

@@ -141,6 +141,8 @@ export interface RouterConfig {
   readonly requestStatsWindowMs: number;
   readonly apiKeyFile: string | null;
   readonly adminKeyFile: string | null;
+  /** `/console` is there. */
+  readonly console: boolean;
   readonly engineApiKeyFile: string | null;
   /** Proxies (addresses or CIDR) whose `X-Forwarded-For` is appended to. */
   readonly trustedProxies: readonly string[];
@@ -190,6 +192,16 @@ export interface UpOptions {
   readonly seed: number;
   /** Simulated seconds per second of the wall clock. */
   readonly speed: number;
+}
+
+/** What `lmstack top` is told. */
+export interface TopOptions {
+  /** Of a router that serves the console. */
+  readonly url: string;
+  /** File with a key for administration; null = none. */
+  readonly keyFile: string | null;
+  /** One look, then end. */
+  readonly once: boolean;
 }
 
 /** What `lmstack engine` is told. */

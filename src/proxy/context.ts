@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { PolicyName, RouterConfig } from "../config/types.ts";
 import type { RequestQueue } from "../admission/queue.ts";
 import type { Keys } from "../admission/key-files.ts";
+import type { Console } from "../console/console.ts";
 import type { HealthMonitor } from "../fleet/health.ts";
 import type { Registry } from "../fleet/registry.ts";
 import type { BufferPool } from "../http/buffer-pool.ts";
@@ -27,6 +28,8 @@ export interface RouterContext {
   readonly log: RouterLog;
   /** null = no collector is configured. */
   readonly tracing: Tracing | null;
+  /** null = there is none. */
+  readonly console: Console | null;
   readonly retryBudget: RetryBudget;
   readonly responses: ResponseAffinity;
   /** Requests that have not ended, with their deadlines. */

@@ -2,7 +2,7 @@
 // was given.
 import { errorAnswer } from "../api/error-body.ts";
 import type { OwnRow } from "../api/table.ts";
-import type { Exchange } from "../http/exchange.ts";
+import { renderHead, type Exchange } from "../http/exchange.ts";
 import { contentTypes, formatFor } from "../observe/exposition.ts";
 import type { RouterContext } from "./context.ts";
 import { modelNotFound } from "./failure.ts";
@@ -20,6 +20,7 @@ export interface OwnState {
 }
 
 const json = ["content-type", "application/json"];
+const eventStream = ["content-type", "text/event-stream; charset=utf-8", "cache-control", "no-store"];
 const noStore = [...json, "cache-control", "no-store"];
 
 export class OwnAnswers {
@@ -63,7 +64,21 @@ export class OwnAnswers {
           this.#state.page,
         );
         return true;
+      case "console":
+        return this.#console(exchange)?.file(exchange, "") ?? false;
+      case "console-file":
+        return this.#console(exchange)?.file(exchange, parameter) ?? false;
+      case "console-configuration":
+        this.#ctx.console?.configuration(exchange);
+        return this.#ctx.console !== null;
+      case "console-events":
+        this.#ctx.console?.watch(exchange, renderHead(200, "", eventStream));
+        return this.#ctx.console !== null;
     }
+  }
+
+  #console(exchange: Exchange): RouterContext["console"] {
+    return exchange.head.method === "GET" ? this.#ctx.console : null;
   }
 
   #metrics(exchange: Exchange): void {

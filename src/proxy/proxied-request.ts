@@ -8,6 +8,7 @@ import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import type { PolicyName } from "../config/types.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
+import type { LiveRequest } from "../console/shapes.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
 import type { OutgoingBody } from "../http/engine-connection.ts";
@@ -92,6 +93,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     exchange.readBody(this, ctx.config.limits.maxBodyBytes);
+  }
+
+  /** As the console shows it. */
+  live(nowMs: number): LiveRequest {
+    const streams = this.#attempt !== null && this.exchange.started;
+    const reached = this.#attempt === null ? (this.#waitingSinceMs >= 0 ? "queued" : "receiving") : "prefill";
+    return this.#record.live(nowMs, streams ? "streaming" : reached);
   }
 
   // --- the body

@@ -6,6 +6,8 @@ import type { LmstackError, Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
 import type { AttemptOutcome, RetryReason } from "../observe/catalogue.ts";
 import type { Exchange } from "../http/exchange.ts";
+import type { LiveRequest } from "../console/shapes.ts";
+import type { RequestLine } from "../observe/log.ts";
 import type { ModelMetrics } from "../observe/model-metrics.ts";
 import type { Distribution, Trace } from "../observe/series.ts";
 import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
@@ -220,7 +222,25 @@ export class RequestRecord {
       exemplar: this.#exemplar(),
     });
     this.#trace?.end({ outcome, status: sent, attempts: this.attempts, usage: this.#usage }, nowMs);
-    if (outcome !== "ok" || log.wantsGood) this.#log(outcome, status, durationMs, error);
+    const logged = outcome !== "ok" || log.wantsGood;
+    const { console } = this.#ctx;
+    if (!logged && console === null) return;
+    const line = this.#line(outcome, sent, durationMs, error);
+    if (logged) log.request(line);
+    console?.recorder.ended({ ...line, scores: null });
+  }
+
+  /** The request as the console shows it before its end. */
+  live(nowMs: number, phase: LiveRequest["phase"]): LiveRequest {
+    return {
+      requestId: this.requestId,
+      model: this.#model,
+      api: this.#row.api,
+      endpoint: this.#last?.endpoint.id ?? null,
+      reason: this.#last?.reason ?? null,
+      phase,
+      ageMs: nowMs - this.#receivedAtMs,
+    };
   }
 
   /** Where the time until now went, as `Server-Timing` says it; the queue is the router's own. */
@@ -242,9 +262,9 @@ export class RequestRecord {
     else distribution.observeTraced(ms / 1000, exemplar);
   }
 
-  #log(outcome: Outcome, status: number, durationMs: number, error: string | null): void {
+  #line(outcome: Outcome, status: number, durationMs: number, error: string | null): RequestLine {
     const traceId = this.#trace?.traceId ?? null;
-    this.#ctx.log.request({
+    return {
       requestId: this.requestId,
       model: this.#model ?? "unknown",
       api: this.#row.api,
@@ -260,7 +280,7 @@ export class RequestRecord {
       cachedTokens: this.#usage?.cachedTokens ?? null,
       error,
       ...(traceId === null ? {} : { traceId }),
-    });
+    };
   }
 }
 

@@ -9,6 +9,7 @@ import { DynamicFileError } from "../config/dynamic-file.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { DynamicConfig, RouterConfig } from "../config/types.ts";
 import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynamic-file.ts";
+import { Console } from "../console/console.ts";
 import { UsageError } from "../errors/usage-error.ts";
 import { HealthMonitor } from "../fleet/health.ts";
 import { Registry } from "../fleet/registry.ts";
@@ -23,6 +24,7 @@ import { RouterMetrics } from "../observe/router-metrics.ts";
 import { StatsLog } from "../observe/stats-log.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import { createPolicy } from "../routing/policies.ts";
+import { consoleSource } from "./console-source.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
@@ -39,6 +41,8 @@ export interface RouterDependencies {
   readonly version: string;
   /** HTML served at `/`; null = nothing there. */
   readonly page: string | null;
+  /** Serves the console whatever the configuration says: the router is on its user's own machine. */
+  readonly console?: boolean;
   readonly log?: RouterLog;
 }
 
@@ -114,6 +118,13 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   const prefixes = new Prefixes(256 * 1024 * 1024);
   const parts = { cache: prefixes.index };
   const tracing = await startTracing(config, deps, metrics, log);
+  const state = { draining: false, retired: false, revision: "static", dynamic: config.dynamic };
+  const source = consoleSource(() => ctx, {
+    version: deps.version,
+    draining: () => state.draining,
+    dynamic: () => state.dynamic,
+    revision: () => state.revision,
+  });
   const ctx: RouterContext = {
     clock,
     random,
@@ -124,6 +135,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     metrics,
     log,
     tracing,
+    console: config.console || deps.console === true ? new Console(clock, source) : null,
     retryBudget: new RetryBudget(),
     responses: new ResponseAffinity(),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
@@ -144,7 +156,6 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     trusted: trustedProxies(config.trustedProxies),
   };
   const discovery = startDiscovery({ clock, random, config, registry, health, metrics, log });
-  const state = { draining: false, retired: false, revision: "static", dynamic: config.dynamic };
   const own = new OwnAnswers(ctx, {
     version: deps.version,
     dynamicConfig: () => (config.dynamicFile === null ? null : describe(state.dynamic, state.revision)),
@@ -233,6 +244,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
 
   const finish = async (): Promise<void> => {
     await wait(clock, timeouts.drainDelayMs);
+    ctx.console?.close();
     const closed = server.close();
     let timer = clock.setTimer(timeouts.drainTimeoutMs, () => {
       for (const request of ctx.active) request.shutDown();

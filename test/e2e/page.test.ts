@@ -1,22 +1,12 @@
 // The page of `lmstack up` in a real browser: what a person sees who opens the URL that was printed.
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import axe from "axe-core";
-import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { page as html } from "../../src/console/page.ts";
 import { startEngine, type EngineOptions, type RunningEngine } from "../../src/engine/serve.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
 import { until } from "../helpers/until.ts";
-import { requireTool } from "./requires.ts";
-
-async function launch(t: TestContext): Promise<Browser | null> {
-  const executablePath = requireTool(t, "chromium");
-  if (executablePath === null) return null;
-  // a container has no user namespaces for the sandbox
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  t.after(() => browser.close());
-  return browser;
-}
+import { brokenRules, launch, open } from "./browser.ts";
 
 interface Stack {
   readonly engine: RunningEngine;
@@ -28,46 +18,6 @@ async function startStack(t: TestContext, options: EngineOptions = {}): Promise<
   t.after(() => engine.close());
   const router = await startTestRouter(t, ["--static-backends", engine.url], { page: html });
   return { engine, router };
-}
-
-interface Opened {
-  readonly page: Page;
-  /** What went wrong in the page, and every request that left for another origin. */
-  readonly complaints: readonly string[];
-}
-
-async function open(
-  t: TestContext,
-  browser: Browser,
-  url: string,
-  options: BrowserContextOptions = {},
-): Promise<Opened> {
-  const context = await browser.newContext(options);
-  t.after(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
-  const complaints: string[] = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("request", (request) => {
-    if (!request.url().startsWith(`${url}/`) && !request.url().startsWith("data:")) complaints.push(request.url());
-  });
-  await page.goto(`${url}/`);
-  return { page, complaints };
-}
-
-/** Rules of accessibility that the page breaks. */
-async function broken(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const { axe: loaded } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; help: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await loaded.run();
-    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
-  });
 }
 
 const facts = (page: Page): Promise<string> => page.locator("#facts").innerText();
@@ -176,7 +126,7 @@ for (const look of looks) {
     const { page, complaints } = await open(t, browser, router.url, look);
     const shots = process.env["LMSTACK_SCREENSHOTS"];
     const check = async (state: string): Promise<void> => {
-      assert.deepEqual(await broken(page), [], state);
+      assert.deepEqual(await brokenRules(page), [], state);
       const width = await page.evaluate<number>("document.documentElement.scrollWidth");
       assert.ok(width <= look.viewport.width, `${state}: ${width} px wide`);
       if (shots !== undefined) {

@@ -16,7 +16,10 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     cache: { allow: "types", why: "is handed a view of what endpoints have cached, and a prompt to compare" },
   },
   cache: {},
-  console: {},
+  console: {
+    http: { allow: "types", why: "answers on the exchange that it is handed" },
+    clock: time,
+  },
   config: {
     errors: {
       allow: "values",
@@ -58,6 +61,7 @@ export const rooms: Readonly<Record<string, Readonly<Record<string, Edge>>>> = {
     routing: { allow: "values", why: "joins all rooms" },
     fleet: { allow: "values", why: "joins all rooms" },
     observe: { allow: "values", why: "joins all rooms" },
+    console: { allow: "values", why: "joins all rooms" },
   },
   bench: {
     errors: { allow: "values", why: "a trace that can't be read is a UsageError" },
@@ -126,6 +130,7 @@ export const exceptions: readonly {
   { what: "timers", file: "clock.ts", why: "is the clock" },
   { what: "time", file: "console/page.ts", why: "a script for the browser, kept as text" },
   { what: "timers", file: "console/page.ts", why: "a script for the browser, kept as text" },
+  { what: "time", file: "console/web/api.ts", why: "runs in the browser" },
   {
     what: "timers",
     file: "observe/log.ts",

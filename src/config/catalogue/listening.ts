@@ -81,7 +81,13 @@ export const listeningOptions = {
     group: "Keys",
     commands,
     default: null,
-    help: "Keys for administration: `/engines`. Without it everybody may look.",
+    help: "Keys for administration: `/engines`, the console. Without it everybody may look.",
+  }),
+  console: boolean({
+    group: "Keys",
+    commands: ["router"],
+    default: false,
+    help: "Serve the console at `/console`, for those with a key of --admin-key-file.",
   }),
   "engine-api-key-file": file({
     group: "Keys",
