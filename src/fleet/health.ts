@@ -32,6 +32,8 @@ const troubledMs = 2_000;
 const startingMs = 250;
 /** Shortest time between two checks out of turn of an endpoint, however many requests fail on it. */
 const hurryMs = 250;
+/** Time between two checks of a fleet, so that a large one, of which many start or fail, costs no more than its size in calm. */
+const perEndpointMs = 5;
 /** Checks under way at one time, so that a fleet of thousands is not asked all at once. */
 const maxAtOnce = 64;
 
@@ -151,6 +153,7 @@ export class HealthMonitor {
       if (wasKnown && (entry.failures >= 2 || /ECONNREFUSED/.test(problem))) endpoint.breaker.checkFailed(now);
       waitMs = !wasKnown && entry.failures < 40 ? startingMs : troubledMs;
     }
+    waitMs = Math.max(waitMs, perEndpointMs * this.#next.size);
     entry.dueMs = now + waitMs * (0.9 + 0.2 * random());
     this.#run();
   }

@@ -420,3 +420,20 @@ test("E1: a request that fails makes the next check come at once, and not each o
   clock.advance(250);
   await until(() => checks() === before + 2, "the engine is checked again");
 });
+
+test("a large fleet that does not start is asked at a bounded rate, not each endpoint as if it were the only one", async (t) => {
+  const engine = await startRawEngine(t);
+  engine.health = 503;
+  const clock = new ManualClock();
+  const many = Array.from({ length: 400 }, (_, i) => `${engine.url}/${i}`).join(",");
+  await startTestRouter(t, ["--static-backends", many], { clock, early: true });
+  await until(() => engine.checks.length === 400, "each was asked once");
+  for (let i = 0; i < 60; i++) {
+    clock.advance(50);
+    await turns(20);
+  }
+  // 200 a second: each once more in three seconds; alone, it would have been twelve times
+  await until(() => engine.checks.length >= 800, "they are asked again");
+  await turns(50);
+  assert.equal(engine.checks.length, 800);
+});

@@ -32,8 +32,12 @@ test(
       .filter((path) => /^src\/(?!config\/|engine\/).*\.ts$/.test(path))
       .map(readText)
       .join("\n");
-    const { config } = loadRouterConfig(["--static-backends", "http://e:1", "--static-backend-health-checks"], {});
-    const unread = namesIn(config).filter((name) => !new RegExp(`\\b${name}\\b`).test(code));
+    const configs = [
+      ["--static-backends", "http://e:1", "--static-backend-health-checks"],
+      ["--service-discovery", "k8s"],
+      ["--service-discovery", "dns", "--dns-names", "e.test"],
+    ].map((argv) => loadRouterConfig(argv, {}).config);
+    const unread = [...new Set(configs.flatMap(namesIn))].filter((name) => !new RegExp(`\\b${name}\\b`).test(code));
     assert.deepEqual(unread.sort(), Object.keys(waiting).sort());
     for (const name of Object.values(waiting)) assert.equal(optionOf(name).state, "not yet", name);
   },

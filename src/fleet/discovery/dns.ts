@@ -28,6 +28,7 @@ const answerMs = 2_500;
 const empty = new Set(["ENODATA", "ENOTFOUND"]);
 
 export class DnsSource implements DiscoverySource {
+  readonly #resolver = new Resolver({ timeout: answerMs, tries: 2 });
   readonly #options: DnsOptions;
   readonly #names: readonly Name[];
   #published = "";
@@ -35,9 +36,8 @@ export class DnsSource implements DiscoverySource {
 
   constructor(options: DnsOptions) {
     this.#options = options;
-    const resolver = new Resolver({ timeout: answerMs, tries: 2 });
-    if (options.servers.length > 0) resolver.setServers(options.servers);
-    this.#names = options.names.map((name) => new Name(name, resolver, options, () => this.#changed()));
+    if (options.servers.length > 0) this.#resolver.setServers(options.servers);
+    this.#names = options.names.map((name) => new Name(name, this.#resolver, options, () => this.#changed()));
   }
 
   get problem(): string | null {
@@ -52,6 +52,8 @@ export class DnsSource implements DiscoverySource {
   stop(): void {
     this.#stopped = true;
     for (const name of this.#names) name.stop();
+    // a question that is under way would keep the process
+    this.#resolver.cancel();
   }
 
   #changed(): void {
@@ -159,7 +161,7 @@ class Name {
       .map(({ name: host, port }) => ({ host, port }));
   }
 
-  /** Addresses of both families. Throws when neither could be asked. */
+  /** Addresses of both families. Throws when a failure leaves nothing to go by. */
   async #host(host: string): Promise<Records> {
     const families = [
       ["4", () => this.#resolver.resolve4(host, { ttl: true })],
@@ -176,11 +178,14 @@ class Name {
         return answer;
       }),
     );
-    const failed = answers.find((answer) => answer.status === "rejected");
-    if (failed !== undefined && answers.every(({ status }) => status === "rejected")) throw failed.reason;
     const records = families.flatMap(([family]) => this.#known.get(`${family} ${host}`) ?? []);
+    const addresses = records.flatMap((answer) => answer.addresses);
+    const failed = answers.find((answer) => answer.status === "rejected");
+    // many servers can't be asked for the other family, which is no loss; but "nothing" is not to be had from a failure
+    const allFailed = answers.every(({ status }) => status === "rejected");
+    if (failed !== undefined && (allFailed || addresses.length === 0)) throw failed.reason;
     return {
-      addresses: records.flatMap(({ addresses }) => addresses),
+      addresses,
       ttl: shortest(records.map(({ ttl }) => ttl)),
     };
   }

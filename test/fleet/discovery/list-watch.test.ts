@@ -17,6 +17,8 @@ interface Followed {
   readonly failures: string[];
   readonly complaints: string[];
   readonly recoveries: string[];
+  /** How often it said that the copy has changed. */
+  changes(): number;
   /** Names of what is there now. */
   names(): string;
   /** Lets time pass, in steps, until it is so. */
@@ -37,6 +39,7 @@ async function follow(
   const complaints: string[] = [];
   const recoveries: string[] = [];
   let forgotten = 0;
+  let changes = 0;
   const read = async () => ({
     server: server.url,
     options: { headers: { authorization: `Bearer token-${forgotten}` } },
@@ -49,7 +52,7 @@ async function follow(
     clock,
     random: () => 0.5,
     reduce: options.reduce ?? (({ metadata }) => metadata.name),
-    onChange: () => undefined,
+    onChange: () => changes++,
     onFailure: (problem) => failures.push(problem),
     onComplaint: (text) => complaints.push(text),
     onRecovery: (text) => recoveries.push(text),
@@ -63,6 +66,7 @@ async function follow(
     failures,
     complaints,
     recoveries,
+    changes: () => changes,
     names,
     async pass(ms, condition, what) {
       for (let passed = 0; passed < ms && !condition(); passed += 50) {
@@ -356,6 +360,20 @@ test("nonsense in a watch is answered with a new list", async (t) => {
   }
 });
 
+test("what came before an error in the same bytes is told", async (t) => {
+  // the change stood in the copy, and nobody heard of it until the next one
+  const { server, pass, changes, names, failures } = await follow(t, (api) => (api.onList = (r) => answer(r, two)));
+  await until(() => server.watches.length === 1, "it watches");
+  assert.equal(changes(), 1);
+  const broken = event("ERROR", { kind: "Status", code: 500, message: "etcdserver: leader changed" });
+  server.watch.response.write(event("DELETED", pod({ name: "a", version: 11 })) + broken);
+  await pass(2000, () => server.watches.length === 2, "it watches again");
+  assert.equal(names(), "b");
+  assert.equal(changes(), 2);
+  assert.deepEqual(failures, ["server_error"]);
+  assert.equal(server.lists.length, 1);
+});
+
 test("a server that goes and comes back: nothing changes, then the truth is there within two seconds", async (t) => {
   const { server, clock, pass, names, complaints, recoveries, watch } = await follow(t, (api) => {
     api.onList = (request) => answer(request, two);
@@ -373,6 +391,11 @@ test("a server that goes and comes back: nothing changes, then the truth is ther
   assert.ok(clock.nowMs() - (watch.staleSinceMs ?? 0) > 25_000);
   const back = new ApiServer();
   back.onList = (request) => answer(request, podList([pod({ name: "b" }), pod({ name: "c" })], 77));
+  // its memory begins with its start
+  back.onWatch = (request) => {
+    if (request.query.get("resourceVersion") === "77") openWatch(request);
+    else answer(request, recorded.expiredPage);
+  };
   await back.listen(port);
   t.after(() => back.close());
   await pass(2000, () => names() === "b c", "the truth is there");

@@ -83,6 +83,8 @@ export class ListWatch<T> {
   #backoffMs = firstBackoffMs;
   #problem: string | null = null;
   #failures = 0;
+  /** Without the right to watch, lists have to do. */
+  #mayWatch = true;
   #staleSinceMs: number | null;
 
   constructor(options: ListWatchOptions<T>) {
@@ -115,14 +117,12 @@ export class ListWatch<T> {
 
   async #run(): Promise<void> {
     const { clock } = this.#options;
-    let mayWatch = true;
     while (!this.#stop.signal.aborted) {
       try {
         const age = clock.nowMs() - this.#listedMs;
-        if (this.#version === "" || age > resyncMs || (!mayWatch && age > pollMs)) await this.#list();
+        if (this.#version === "" || age > resyncMs || (!this.#mayWatch && age > pollMs)) await this.#list();
         const beganMs = clock.nowMs();
-        mayWatch = false;
-        await this.#watch(() => (mayWatch = true));
+        await this.#watch();
         // the server ended it, as it does when the time is up
         if (clock.nowMs() - beganMs >= goodWatchMs) this.#backoffMs = firstBackoffMs;
         else await this.#wait(this.#nextBackoff());
@@ -139,6 +139,7 @@ export class ListWatch<T> {
         ? error
         : new Failure("unreachable", error instanceof Error ? error.message : String(error));
     this.#options.onFailure(failure.problem);
+    if (failure.problem === "forbidden") this.#mayWatch = false;
     if (failure.problem === "unauthorized") this.#options.api.forget();
     // only a list can say what is there now
     if (failure.problem === "expired" || failure.problem === "bad_data") this.#version = "";
@@ -167,6 +168,7 @@ export class ListWatch<T> {
 
   /** A watch is up: all is well. */
   #well(): void {
+    this.#mayWatch = true;
     this.#staleSinceMs = null;
     this.#failures = 0;
     if (this.#problem === null) return;
@@ -187,6 +189,8 @@ export class ListWatch<T> {
     this.#items = found;
     this.#version = version;
     this.#listedMs = this.#options.clock.nowMs();
+    // true at this moment, and without a watch not for long
+    if (this.#staleSinceMs !== null) this.#staleSinceMs = this.#listedMs;
     this.#synced = true;
     this.#options.onChange();
   }
@@ -208,8 +212,7 @@ export class ListWatch<T> {
     return { items: list.items, version: list.metadata.resourceVersion, next: list.metadata.continue ?? "" };
   }
 
-  /** @param onUp called when the server has taken the watch */
-  async #watch(onUp: () => void): Promise<void> {
+  async #watch(): Promise<void> {
     const { clock, random, watchTimeoutMs } = this.#options;
     const limitMs = watchTimeoutMs === 0 ? 300_000 * (1 + random()) : watchTimeoutMs;
     const query = new URLSearchParams({
@@ -232,7 +235,6 @@ export class ListWatch<T> {
     try {
       const response = await this.#get("watch", query, abort.signal);
       up = true;
-      onUp();
       this.#well();
       const lines = new JsonLines();
       watchdog.cancel();
@@ -240,9 +242,7 @@ export class ListWatch<T> {
       for await (const chunk of response as AsyncIterable<Buffer>) {
         watchdog.cancel();
         watchdog = arm(silenceMs);
-        let changed = false;
-        for (const line of lines.push(chunk)) changed = this.#event(line) || changed;
-        if (changed) this.#options.onChange();
+        this.#events(lines.push(chunk));
       }
     } catch (error) {
       if (silent && up) throw new Failure("silent", "the watch said nothing for long");
@@ -254,6 +254,16 @@ export class ListWatch<T> {
       watchdog.cancel();
       this.#stop.signal.removeEventListener("abort", end);
       abort.abort();
+    }
+  }
+
+  #events(lines: readonly string[]): void {
+    let changed = false;
+    try {
+      for (const line of lines) changed = this.#event(line) || changed;
+    } finally {
+      // what came before an error in the same bytes counts
+      if (changed) this.#options.onChange();
     }
   }
 
