@@ -26,7 +26,7 @@
 {{- $problems = append $problems (printf "%s.raySpec.enabled: Ray is not used in this chart. For one model over several nodes set multiNode.size (a LeaderWorkerSet), and raySpec.enabled: false" $path) }}
 {{- end }}
 {{- if ($m.lmcacheConfig | default dict).enableController }}
-{{- $problems = append $problems (printf "%s.lmcacheConfig.enableController: no LMCache controller is embedded in the router. Let engines tell it what they hold: kvEvents.enabled: true with routerSpec.routingLogic: kvaware; and set enableController: false" $path) }}
+{{- $problems = append $problems (printf "%s.lmcacheConfig.enableController: no LMCache controller is embedded in the router. Set enableController: false: prefixaware needs nothing from engines, and with kvEvents.enabled: true they tell what they hold (policy kvaware)" $path) }}
 {{- end }}
 {{- if not $m.name }}
 {{- $problems = append $problems (printf "%s.name is not set: give the model a short name, as in opt125m; it becomes part of the names of its objects" $path) }}

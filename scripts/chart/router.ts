@@ -88,8 +88,16 @@ export const routerSpec: Value = object("The router.", {
   sessionKey: text("Header or field that names the session.", ""),
   prefixMinMatchLength: integer("Shortest prefix that counts for prefixaware, in characters.", 0),
   rootPath: text("Prefix of all paths.", ""),
-  engineScrapeInterval: integer("Seconds between two looks at an engine's metrics.", 15, 1),
-  requestStatsWindow: integer("Seconds over which per-engine rates are taken.", 60, 1),
+  engineScrapeInterval: integer(
+    "Seconds between two looks at an engine's metrics; the router's own if it is empty.",
+    undefined,
+    1,
+  ),
+  requestStatsWindow: integer(
+    "Seconds over which per-engine rates are taken; the router's own if it is empty.",
+    undefined,
+    1,
+  ),
   options: options(),
   extraArgs: words("Further arguments; they come last, so they win.", []),
   env: raw("list", "Further environment.", []),

@@ -231,9 +231,9 @@ test("under 100 requests a second no request fails, whatever is done to the rele
   const helm = (...args: readonly string[]): Promise<string> => kube.helm([...args, "-n", namespace]);
   const ready = (deployment: string, n: number): Promise<unknown> =>
     kube.eventually(async () => {
-      const status = JSON.parse(
+      const status: Json = JSON.parse(
         await kube.kubectl(["get", "deployment", deployment, "-n", namespace, "-o", "json"]),
-      ) as Json;
+      );
       assert.deepEqual([status.status.readyReplicas, status.status.replicas, status.status.updatedReplicas], [n, n, n]);
     }, `${n} of ${deployment}`);
   const rollout = async (deployment: string): Promise<void> => {

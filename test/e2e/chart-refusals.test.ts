@@ -28,7 +28,7 @@ const unbuilt: readonly Case[] = [
         workerPorts: [1, 2],
       },
     }),
-    says: [/lmcacheConfig\.enableController/, /kvEvents\.enabled: true/, /kvaware/],
+    says: [/lmcacheConfig\.enableController/, /prefixaware/, /kvEvents\.enabled: true/],
   },
   {
     why: "the cache server",
