@@ -10,7 +10,7 @@ import { announceReady, replaced } from "./successor.ts";
 
 /** @returns exit code, when the router has drained */
 export async function runRouter(config: RouterConfig, warnings: readonly string[]): Promise<number> {
-  tuneForRelay();
+  tuneForRelay(systemClock);
   // until it listens: one that takes over a socket waits for its engines first, and nothing of that keeps a process alive
   const alive = setInterval(() => undefined, 60_000);
   const router = await startRouter(config, {

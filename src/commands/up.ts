@@ -25,7 +25,7 @@ const announceMs = 50;
 export async function runUp(config: RouterConfig, up: UpOptions, warnings: readonly string[]): Promise<number> {
   // each engine reads it again; here it is refused before anything starts
   readPreset(up.preset);
-  tuneForRelay();
+  tuneForRelay(systemClock);
   const terminal = process.stdout.isTTY ? new Terminal(process.stdout) : null;
   const log =
     terminal === null ? new RouterLog(config.log) : new RouterLog({ ...config.log, routingLine: false }, terminal);

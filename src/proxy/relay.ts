@@ -45,6 +45,8 @@ export function asChunk(payload: Buffer): Buffer {
 
 /** Pieces up to here go on as text: one copy, and no buffer that has to be kept. */
 export const maxTextBytes = 4 * 1024;
+/** Towards a client that is behind, smaller pieces are copied: each would keep the whole buffer of its read. */
+const keptFromBytes = 32 * 1024;
 
 /**
  * Passes bytes [start, end) of the engine's read buffer on, large ones in place where that is possible, and holds the engine
@@ -58,7 +60,8 @@ export function passOn(
   end: number,
 ): void {
   if (end - start <= maxTextBytes) exchange.writeText(buf.toString("latin1", start, end));
-  else if (connection.readsShared) exchange.write(Buffer.from(buf.subarray(start, end)));
+  else if (connection.readsShared || (end - start < keptFromBytes && exchange.queuedBytes > 0))
+    exchange.write(Buffer.from(buf.subarray(start, end)));
   else {
     exchange.write(buf.subarray(start, end));
     // the socket still refers to the bytes

@@ -115,8 +115,9 @@ async function behave(client: RawClient, manner: Manner, asks: Asks, draw: Draw)
       const views: View[] = [];
       for (const ask of wanted) {
         const response = await client.response();
-        const unanswered = response.status === 0;
-        views.push({ ask, manner, response: unanswered ? null : response, stayed: !unanswered || views.length === 0 });
+        // behind an answer that ended the connection there is none; before the first one nothing may end it unsaid
+        const unanswered = response.status === 0 && views.length > 0;
+        views.push({ ask, manner, response: unanswered ? null : response, stayed: !unanswered });
       }
       return views;
     }

@@ -46,6 +46,15 @@ export function judge(view: View, lines: readonly Recorded[], damaged: boolean):
   return `${ask.id} (${manner}, ${ask.api} ${ask.stream ? "stream" : "JSON"} of ${ask.model}) saw ${saw}; recorded: ${ends}: ${wrong}`;
 }
 
+/** As {@link judge}, where nobody has kept the log. */
+export function judgeSeen({ ask, manner, response, stayed }: View, damaged: boolean): string | null {
+  if (response === null) return stayed ? `${ask.id} (${manner}): no answer at all` : null;
+  // what was cut was cut for a reason that the log has
+  const cut: Recorded = { requestId: ask.id, outcome: "cut", status: 200, attempts: 1, error: null };
+  const wrong = judgeResponse(ask, response, [cut], stayed, damaged);
+  return wrong === null ? null : `${ask.id} (${manner}) saw ${response.status} ${response.text.slice(-300)}: ${wrong}`;
+}
+
 function judgeResponse(
   ask: Ask,
   response: ClientResponse,

@@ -82,7 +82,7 @@ function routerArguments(draw: Draw, urls: readonly string[]): string[] {
   return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
 
-function engineMischief(draw: Draw, lossless: boolean): Mischief {
+export function engineMischief(draw: Draw, lossless: boolean): Mischief {
   const direction = draw.pick(["up", "down"] as const);
   return draw.weighted<Mischief>([
     [60, { kind: "pass" }],
@@ -94,7 +94,7 @@ function engineMischief(draw: Draw, lossless: boolean): Mischief {
   ]);
 }
 
-function networkMischief(draw: Draw): Mischief {
+export function networkMischief(draw: Draw): Mischief {
   const direction = draw.pick(["up", "down"] as const);
   const afterBytes = draw.below(1500);
   return draw.weighted<Mischief>([
