@@ -1,6 +1,6 @@
 // Puts the rooms together into a running router: used by `lmstack router`, by `lmstack up`, and by tests on real sockets.
 import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { fstatSync, readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { RequestQueue } from "../admission/queue.ts";
 import { Keys, PolledFile } from "../admission/key-files.ts";
@@ -231,8 +231,9 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   try {
     if (config.listenFd === null) port = await server.listen({ port: config.port, host: config.host });
     else {
+      if (!fstatSync(config.listenFd).isSocket()) throw Object.assign(new Error("not a socket"), { code: "ENOTSOCK" });
       // who takes over a socket gets requests from the first moment on: engines have to be known by then
-      await firstChecks(registry, clock, timeouts.healthCheckMs);
+      await firstChecks(registry, clock);
       port = await server.listen({ fd: config.listenFd });
     }
   } catch (error) {
@@ -308,10 +309,19 @@ async function startTracing(
 /** How often it is looked whether all engines were asked. */
 const firstChecksPollMs = 20;
 
-/** Waits until a first list of engines is there and each was asked once, for as long as such a question may take. */
-async function firstChecks(registry: Registry, clock: Clock, limitMs: number): Promise<void> {
-  const asked = (): boolean => registry.synced && registry.list().every((endpoint) => endpoint.asked);
-  for (const end = clock.nowMs() + limitMs; !asked() && clock.nowMs() < end;) await wait(clock, firstChecksPollMs);
+/** Where none of them answers, requests had better be told so. */
+const firstChecksLimitMs = 30_000;
+
+/** Waits until a first list of engines is there, each was asked once, and some of them may be used. */
+async function firstChecks(registry: Registry, clock: Clock): Promise<void> {
+  const done = (): boolean => {
+    const list = registry.list();
+    return (
+      registry.synced && list.every(({ asked }) => asked) && (list.length === 0 || list.some(({ known }) => known))
+    );
+  };
+  for (const end = clock.nowMs() + firstChecksLimitMs; !done() && clock.nowMs() < end;)
+    await wait(clock, firstChecksPollMs);
 }
 
 function wait(clock: Clock, ms: number): Promise<void> {

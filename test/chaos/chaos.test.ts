@@ -10,7 +10,7 @@ const seeds: readonly (readonly [seed: number, story: string])[] = [
 
 for (const [seed, story] of seeds) {
   test(`E4, C1, C4: whatever goes wrong, each request has one outcome, and nothing is left (seed ${seed}: ${story})`, async (t) => {
-    const { requests, outcomes, violations } = await runChaos(seed, 2);
+    const { requests, outcomes, violations } = await runChaos(seed, 2, 150);
     t.diagnostic(`${requests} requests: ${JSON.stringify(outcomes)}`);
     assert.deepEqual(violations, []);
     // a storm in which nothing succeeds, or nothing fails, shows nothing

@@ -123,7 +123,8 @@ function sockets(): number {
   return process.getActiveResourcesInfo().filter((name) => /^(TCP|TLS)/.test(name)).length;
 }
 
-export async function runChaos(seed: number, seconds: number): Promise<ChaosReport> {
+/** @param atLeast requests that have to end, however long a busy machine takes for them */
+export async function runChaos(seed: number, seconds: number, atLeast = 0): Promise<ChaosReport> {
   const socketsBefore = sockets();
   const set = new Draw(seed, "settings");
   const violations: string[] = [];
@@ -168,7 +169,8 @@ export async function runChaos(seed: number, seconds: number): Promise<ChaosRepo
   const views: View[] = [];
   const asks = new Asks(new Draw(seed, "asks"), `http://127.0.0.1:${reference.port}`, `chaos-${seed}`);
   const endMs = performance.now() + seconds * 1000;
-  const storm = (): boolean => performance.now() < endMs && violations.length < maxViolations;
+  const storm = (): boolean =>
+    (performance.now() < endMs || protocol.recorded.length < atLeast) && violations.length < maxViolations;
   const client = async (number: number): Promise<void> => {
     const draw = new Draw(seed, `client ${number}`);
     while (storm()) {

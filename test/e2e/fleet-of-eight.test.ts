@@ -3,9 +3,11 @@
 // an error where a retry is allowed, and ten seconds later the 99th percentile is within 1.5 times that of the healthy fleet
 // in the same run; compared only while nobody else uses the machine.
 import assert from "node:assert/strict";
+import { renameSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { cpuBetween, snapshotCpu } from "../bench/overhead/cpu.ts";
 import { Load } from "../chaos/load.ts";
+import { temporaryFile } from "../helpers/files.ts";
 import { get, post } from "../helpers/http-client.ts";
 import { startLmstack, type LmstackProcess } from "../helpers/process.ts";
 import { until } from "../helpers/until.ts";
@@ -22,22 +24,17 @@ async function fault(engine: LmstackProcess, what: object): Promise<void> {
 
 test("one hung, one slow, one flapping and one half-dead engine among eight: no client sees an error, nor waits for them", async (t) => {
   const argv = ["engine", "--host", "127.0.0.1", "--port", "0", "--model", "m", "--sim-api", "--preset", "fast"];
-  // a decode step of 2 ms, so that an answer takes time that can be told apart
+  // a decode step of 2 ms, so that an answer takes time that can be told apart; the ninth is ten times slower
   const engines = await Promise.all(
-    Array.from({ length: 8 }, (_, i) => startLmstack(t, [...argv, "--speed", i === 1 ? "0.0025" : "0.025"])),
+    Array.from({ length: 9 }, (_, i) => startLmstack(t, [...argv, "--speed", i === 8 ? "0.0025" : "0.025"])),
   );
   const [hung, , flapping, halfDead] = engines;
   assert.ok(hung && flapping && halfDead);
-  const router = await startLmstack(t, [
-    "router",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    "0",
-    "--static-backends",
-    // the slow one joins with the other broken ones
-    engines.map(({ url }) => url).join(","),
-  ]);
+  const urls = engines.map(({ url }) => url);
+  const list = (present: readonly string[]): string =>
+    JSON.stringify({ service_discovery: "static", routing_logic: "leastload", static_backends: present.join(",") });
+  const file = temporaryFile(t, "engines.json", list(urls.slice(0, 8)));
+  const router = await startLmstack(t, ["router", "--host", "127.0.0.1", "--port", "0", "--dynamic-config-json", file]);
   const ready = async (): Promise<number> =>
     ((await get(router.port, "/engines")).json() as { state: string }[]).filter(({ state }) => state === "ready")
       .length;
@@ -49,6 +46,9 @@ test("one hung, one slow, one flapping and one half-dead engine among eight: no 
   await until(() => performance.now() - healthySince > healthyMs, "a healthy time is over");
   const healthy = load.quantile(0.99, healthySince);
 
+  // the second one becomes the slow one
+  writeFileSync(`${file}.next`, list([...urls.slice(0, 1), ...urls.slice(2)]));
+  renameSync(`${file}.next`, file);
   hung.child.kill("SIGSTOP");
   await fault(halfDead, { fault: "error_status", status: 500 });
   const flap = setInterval(() => void fault(flapping, { fault: "refuse", seconds: 1 }).catch(() => undefined), 2_000);

@@ -156,11 +156,13 @@ class Reading {
 }
 
 /** Far above anything that a test waits for, since the machine may be busy with others. */
-const patienceMs = 20_000;
+const defaultPatienceMs = 20_000;
 
 /** One connection. Answers are read with `response()`, in the order of the requests. */
 export class RawClient {
   readonly socket: net.Socket;
+  /** How long it waits for the next bytes. */
+  patienceMs = defaultPatienceMs;
   readonly #pieces: Buffer[] = [];
   #unread: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #end: ClientResponse["end"] = "open";
@@ -251,10 +253,10 @@ export class RawClient {
         this.socket.destroy();
         reject(
           new Error(
-            `nothing came for ${patienceMs / 1000} s after ${JSON.stringify(this.received.toString("latin1").slice(-300))}`,
+            `nothing came for ${this.patienceMs / 1000} s after ${JSON.stringify(this.received.toString("latin1").slice(-300))}`,
           ),
         );
-      }, patienceMs);
+      }, this.patienceMs);
       this.#wake.push(() => {
         clearTimeout(timer);
         resolve();
