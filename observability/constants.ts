@@ -30,6 +30,7 @@ export const thresholds = {
   hitRateMinTokens: 100,
   overheadSeconds: 0.05,
   eventLoopSeconds: 0.1,
+  discoveryStaleSeconds: 300,
   certificateDays: 7,
 } as const;
 

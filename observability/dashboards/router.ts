@@ -32,8 +32,8 @@ export const router: DashboardSpec = {
           threshold: thresholds.eventLoopSeconds,
           queries: [
             {
-              expr: `max by (quantile) (lmstack_event_loop_delay_seconds{${ofRouter}})`,
-              legend: "quantile {{quantile}}",
+              expr: `max by (stat) (lmstack_event_loop_delay_seconds{${ofRouter}})`,
+              legend: "{{stat}}",
             },
           ],
         },

@@ -64,6 +64,12 @@ export const alertTests: readonly AlertTest[] = [
     quiet: { series: { 'lmstack_config_last_reload_successful{instance="r:8000"}': "0x3 1x10" }, atMinutes: 12 },
   },
   {
+    alert: "LMStackDiscoveryStale",
+    labels: { instance: "r:8000" },
+    fires: { series: { 'lmstack_discovery_stale_seconds{instance="r:8000"}': "0+60x10" }, atMinutes: 8 },
+    quiet: { series: { 'lmstack_discovery_stale_seconds{instance="r:8000"}': "0+60x4 0x10" }, atMinutes: 8 },
+  },
+  {
     alert: "LMStackCertificateExpiring",
     labels: { instance: "r:8000" },
     fires: {
@@ -117,10 +123,10 @@ export const alertTests: readonly AlertTest[] = [
     alert: "LMStackEventLoopBlocked",
     labels: { instance: "r:8000" },
     fires: {
-      series: { 'lmstack_event_loop_delay_seconds{instance="r:8000",quantile="0.99"}': "0.2x20" },
+      series: { 'lmstack_event_loop_delay_seconds{instance="r:8000",stat="p99"}': "0.2x20" },
       atMinutes: 10,
     },
-    quiet: { series: { 'lmstack_event_loop_delay_seconds{instance="r:8000",quantile="1"}': "0.2x20" }, atMinutes: 10 },
+    quiet: { series: { 'lmstack_event_loop_delay_seconds{instance="r:8000",stat="max"}': "0.2x20" }, atMinutes: 10 },
   },
   {
     alert: "LMStackEndpointEjected",

@@ -69,6 +69,17 @@ export function alertGroups(scale: number): Group[] {
           runbook: "router.md#configuration-rejected",
         },
         {
+          name: "LMStackDiscoveryStale",
+          severity: "warning",
+          value: "max by (namespace, instance) (lmstack_discovery_stale_seconds)",
+          condition: `> ${thresholds.discoveryStaleSeconds}`,
+          forSeconds: 0,
+          summary: "The router {{ $labels.instance }} does not see which engines there are.",
+          description:
+            "The source of its endpoints can't be read. Those that it knew last stay in force: new engines get nothing, and those that are gone are found out one failure at a time.",
+          runbook: "router.md#discovery-stale",
+        },
+        {
           name: "LMStackCertificateExpiring",
           severity: "warning",
           value: "min by (namespace, instance) (lmstack_tls_certificate_expiry_timestamp_seconds) - time()",
@@ -114,7 +125,7 @@ export function alertGroups(scale: number): Group[] {
         {
           name: "LMStackEventLoopBlocked",
           severity: "warning",
-          value: 'max by (namespace, instance) (lmstack_event_loop_delay_seconds{quantile="0.99"})',
+          value: 'max by (namespace, instance) (lmstack_event_loop_delay_seconds{stat="p99"})',
           condition: `> ${thresholds.eventLoopSeconds}`,
           forSeconds: 5 * minute,
           summary: "The router {{ $labels.instance }} is out of breath.",

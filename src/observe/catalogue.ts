@@ -220,7 +220,7 @@ const ownMetrics = {
   lmstack_event_loop_delay_seconds: {
     type: "gauge",
     help: "How late the event loop ran since the last scrape.",
-    labels: { quantile: ["0.5", "0.99", "1"] },
+    labels: { stat: ["median", "p99", "max"] },
   },
   lmstack_config_reloads_total: {
     type: "counter",

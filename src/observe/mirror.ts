@@ -147,9 +147,9 @@ export class Mirror {
     const delay = this.#delay;
     const loop = registry.value("lmstack_event_loop_delay_seconds");
     // nanoseconds; 20 ms of it is the monitor's own period
-    loop.child("0.5").value = Math.max(0, delay.percentile(50) / 1e9 - 0.02);
-    loop.child("0.99").value = Math.max(0, delay.percentile(99) / 1e9 - 0.02);
-    loop.child("1").value = Math.max(0, delay.max / 1e9 - 0.02);
+    loop.child("median").value = Math.max(0, delay.percentile(50) / 1e9 - 0.02);
+    loop.child("p99").value = Math.max(0, delay.percentile(99) / 1e9 - 0.02);
+    loop.child("max").value = Math.max(0, delay.max / 1e9 - 0.02);
     delay.reset();
     const memory = process.memoryUsage();
     registry.value("lmstack_heap_used_bytes").child().value = memory.heapUsed;

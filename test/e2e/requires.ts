@@ -87,7 +87,7 @@ export function requireTool(t: TestContext, name: string): string | null {
 }
 
 /** Path of a program, under any of its names; null = not installed. */
-function findTool(name: string): string | null {
+export function findTool(name: string): string | null {
   // Debian keeps servers where the PATH of a plain user does not look
   const path = (process.env["PATH"] ?? "").split(delimiter);
   const folders = [...path, "/usr/sbin", "/usr/local/sbin", toolsFolder()];

@@ -3,15 +3,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { ManualClock } from "../../src/clock.ts";
-import { Registry } from "../../src/fleet/registry.ts";
-import { Sweeper } from "../../src/http/sweeper.ts";
-import { Mirror } from "../../src/observe/mirror.ts";
-import { RouterMetrics } from "../../src/observe/router-metrics.ts";
 import { temporaryFile } from "../helpers/files.ts";
 import { RawClient, rawRequest } from "../helpers/http-client.ts";
 import { startRawEngine } from "../helpers/raw-engine.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
+import { busyFleet } from "./busy-fleet.ts";
 
 /** Names and labels of all series. */
 function seriesOf(router: TestRouter): string[] {
@@ -73,55 +69,6 @@ test("10,000 requests with random models, keys, paths and headers add no series"
   assert.deepEqual(seriesOf(router), before);
   assert.equal(router.metric('vllm:num_incoming_requests_total{model="test-model"}'), 2_005);
 });
-
-/** A fleet whose every series has been touched. */
-function busyFleet(endpoints: number, legacy: boolean): { metrics: RouterMetrics; shrinkTo: (count: number) => void } {
-  const clock = new ManualClock();
-  const registry = new Registry({ clock, sweeper: new Sweeper(clock, 500), keepAliveMs: 4_000, engineTls: null });
-  const specs = Array.from({ length: endpoints }, (_, i) => ({
-    url: `http://10.244.${100 + Math.floor(i / 250)}.${i % 250}:8000`,
-    models: [`meta-llama/Llama-3.1-8B-Instruct-${i % 4}`],
-    label: null,
-    modelType: null,
-  }));
-  registry.reconcile(specs, new Map());
-  const metrics = new RouterMetrics({ legacy, windowMs: 60_000 });
-  const mirror = new Mirror(metrics, {
-    registry,
-    clock,
-    clientConnections: () => 0,
-    bufferedBytes: () => 0,
-    draining: () => false,
-    revision: () => "static",
-    version: "0.0.0",
-  });
-  mirror.stop();
-  for (const endpoint of registry.list()) {
-    endpoint.becameReady(0);
-    endpoint.breaker.checkFailed(0);
-    endpoint.breaker.checkPassed(0);
-    const measured = metrics.endpoint(endpoint);
-    const model = metrics.model(endpoint.models[0] ?? "");
-    for (const outcome of ["ok", "client_gone", "reset", "server_error"] as const) measured.attempt(outcome).value++;
-    for (const outcome of ["ok", "client_gone", "engine_error"] as const) {
-      measured.sent(0);
-      measured.began(0, 123);
-      metrics.arrived(model);
-      metrics.ended(model, endpoint, {
-        api: "chat",
-        outcome,
-        status: 200,
-        nowMs: 0,
-        durationMs: 1234.5,
-        firstTokenMs: 123.4,
-        overheadMs: 0.1,
-        usage: { promptTokens: 100, completionTokens: 20, cachedTokens: 10 },
-        exemplar: null,
-      });
-    }
-  }
-  return { metrics, shrinkTo: (count) => registry.reconcile(specs.slice(0, count), new Map()) };
-}
 
 test("/metrics of 1,000 endpoints stays under 3 MB", () => {
   const bytes = Buffer.byteLength(busyFleet(1_000, false).metrics.registry.render());

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { BenchError, findProgram, freePort, hasEnded, nodeBinary, scratchDirectory, startPinned } from "./processes.ts";
 import type { Started } from "./processes.ts";
 
-export const CANDIDATE_NAMES = ["ours", "nginx", "haproxy", "floor", "direct"] as const;
+export const CANDIDATE_NAMES = ["ours", "bare", "nginx", "haproxy", "floor", "direct"] as const;
 export type CandidateName = (typeof CANDIDATE_NAMES)[number];
 
 export interface Candidate {
@@ -29,6 +29,7 @@ export interface CandidateOptions {
 }
 
 const ROUTER = "src/cli.ts";
+const WITHOUT_METRICS = "test/bench/overhead/without-metrics.ts";
 const SPLICE = "test/bench/overhead/splice.ts";
 
 /** Whether a candidate can be run here; the reason where it can't. */
@@ -50,7 +51,7 @@ export async function startCandidate(name: CandidateName, options: CandidateOpti
   const port = await freePort();
   const started = startPinned(name, options.core, commandOf(name, port, options));
   const url = `http://127.0.0.1:${port}`;
-  await waitUntilReady(started, url, name === "ours" ? ["/ready", "/health"] : ["/health"]);
+  await waitUntilReady(started, url, name === "ours" || name === "bare" ? ["/ready", "/health"] : ["/health"]);
   return { name, url, streamUrls: [url], process: started };
 }
 
@@ -63,6 +64,12 @@ function commandOf(name: Exclude<CandidateName, "direct">, port: number, options
       return [program("haproxy"), "-db", "-f", haproxyConfig(port, options.engineUrls)];
     case "floor":
       return [nodeBinary, SPLICE, "--port", String(port), "--engines", engines];
+    case "bare":
+      return routerCommand(port, {
+        ...options,
+        nodeFlags: ["--import", `./${WITHOUT_METRICS}`],
+        routerFlags: [...(options.routerFlags ?? []), "--no-legacy-metrics"],
+      });
     case "ours":
       return options.candidateCommand === undefined
         ? routerCommand(port, options)

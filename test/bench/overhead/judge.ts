@@ -79,11 +79,20 @@ export function judgeCpu(
       `${name}: ${rate.toFixed(0)} ${unit}s/s${core}, ${what} p50 ${p50.toFixed(2)} / p99 ${p99.toFixed(2)} ms`,
     );
   }
-  const ratios: number[] = [];
-  for (const round of rounds.rounds) {
-    const ours = round.get("ours");
-    const nginx = round.get("nginx");
-    if (ours !== undefined && nginx !== undefined) ratios.push(cost(ours) / cost(nginx));
+  const ratiosTo = (other: CandidateName): number[] =>
+    rounds.rounds.flatMap((round) => {
+      const ours = round.get("ours");
+      const theirs = round.get(other);
+      return ours === undefined || theirs === undefined ? [] : [cost(ours) / cost(theirs)];
+    });
+  const ratios = ratiosTo("nginx");
+  const toBare = ratiosTo("bare");
+  if (toBare.length > 0) {
+    const { low, high, coverage } = medianInterval(toBare);
+    const shown = [median(toBare), low, high].map((ratio) => ratio.toFixed(3));
+    remarks.push(
+      `with metrics / without: ${shown[0]}, interval ${shown[1]} .. ${shown[2]} (${Math.round(coverage * 100)} %), ${toBare.length} windows`,
+    );
   }
   const interval = medianInterval(ratios);
   const result = { values, judged: median(ratios), interval, rounds: ratios.length, remarks };

@@ -62,7 +62,7 @@ function describe(window: Window): string {
 
 /** The candidates that this machine and these options allow, in the order of their turns. */
 function chooseCandidates(options: Options): CandidateName[] {
-  const wanted: CandidateName[] = ["ours", "nginx"];
+  const wanted: CandidateName[] = ["ours", ...(options.withBare ? (["bare"] as const) : []), "nginx"];
   if (options.withHaproxy) wanted.push("haproxy");
   if (options.withFloor) wanted.push("floor");
   for (const name of ["ours", "nginx"] as const) {

@@ -18,6 +18,8 @@ export interface Options {
   readonly loadCore: number;
   readonly withFloor: boolean;
   readonly withHaproxy: boolean;
+  /** Also measures our router without metrics. */
+  readonly withBare: boolean;
   readonly quick: boolean;
   readonly candidateCommand: string | undefined;
   readonly routerFlags: readonly string[];
@@ -39,6 +41,7 @@ the same four fake engines. Needs Linux, taskset, nginx and wrk; haproxy if inst
   --minutes N             stop measuring after this time and report (40)
   --cores R,L             core of the router, core of engines and load (0,1)
   --floor                 also measure a bare socket splice in Node, the floor for TypeScript
+  --metrics               also measure our router with its metrics taken out: what they cost
   --no-haproxy            leave haproxy out
   --candidate-command CMD measure CMD as "ours"; {port} and {engines} are filled in
   --router-flags FLAGS    more flags for our router, in one quoted word
@@ -57,6 +60,7 @@ const OPTIONS = {
   minutes: { type: "string" },
   cores: { type: "string" },
   floor: { type: "boolean", default: false },
+  metrics: { type: "boolean", default: false },
   "no-haproxy": { type: "boolean", default: false },
   "candidate-command": { type: "string" },
   "router-flags": { type: "string" },
@@ -93,6 +97,7 @@ export function parseOptions(args: readonly string[]): Options | "help" {
     routerCore,
     loadCore,
     withFloor: values.floor,
+    withBare: values.metrics,
     withHaproxy: !values["no-haproxy"],
     quick,
     candidateCommand: values["candidate-command"],
