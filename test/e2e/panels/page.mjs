@@ -12,7 +12,8 @@ import {
   ThemeContext,
   toDataFrame,
 } from "@grafana/data";
-import { BigValue, BigValueColorMode, BigValueGraphMode, PanelChrome, TimeSeries } from "@grafana/ui";
+import { BigValue, BigValueColorMode, BigValueGraphMode, GlobalStyles, PanelChrome, TimeSeries } from "@grafana/ui";
+import "uplot/dist/uPlot.min.css";
 import { createElement as h } from "react";
 import { createRoot } from "react-dom/client";
 
@@ -134,9 +135,10 @@ function Page() {
   return h(
     ThemeContext.Provider,
     { value: theme },
+    h(GlobalStyles),
     h(
       "div",
-      { style: { display: "flex", flexWrap: "wrap", gap: 8, width: 24 * column + 24, padding: 8 } },
+      { id: "panels", style: { display: "flex", flexWrap: "wrap", gap: 8, width: 24 * column + 24, padding: 8 } },
       window.panels.map((panel) =>
         h(
           PanelChrome,

@@ -134,7 +134,7 @@ try {
   const html = join(folder, "page.html");
   writeFileSync(
     html,
-    `<!doctype html><meta charset="utf-8"><style>body{margin:0;background:#111217;font-family:Inter,Helvetica,Arial,sans-serif;color:#ccccdc;font-size:14px}</style><div id="root"></div><script>window.panels=${JSON.stringify(panels)};window.range=${JSON.stringify({ from, to })}</script>`,
+    `<!doctype html><meta charset="utf-8"><style>body{margin:0;background:#111217;font-family:Inter,Helvetica,Arial,sans-serif;color:#ccccdc;font-size:14px}${readFileSync(join(folder, "page.css"), "utf8")}</style><div id="root"></div><script>window.panels=${JSON.stringify(panels)};window.range=${JSON.stringify({ from, to })}</script>`,
   );
   const browser = await chromium.launch({ executablePath: tool("chromium"), args: ["--no-sandbox"] });
   owner.after(() => browser.close());
@@ -143,7 +143,7 @@ try {
   await page.goto(`file://${html}`);
   await page.addScriptTag({ content: readFileSync(bundle, "utf8") });
   await page.locator("canvas").nth(5).waitFor();
-  await page.locator("#root > div").screenshot({ path: picture });
+  await page.locator("#panels").screenshot({ path: picture });
   process.stdout.write(`${picture} written\n`);
 } finally {
   for (const end of ends.toReversed()) await end();
