@@ -13,6 +13,7 @@ import {
   toDataFrame,
 } from "@grafana/data";
 import { BigValue, BigValueColorMode, BigValueGraphMode, GlobalStyles, PanelChrome, TimeSeries } from "@grafana/ui";
+// oxlint-disable-next-line import/no-unassigned-import -- a style sheet
 import "uplot/dist/uPlot.min.css";
 import { createElement as h } from "react";
 import { createRoot } from "react-dom/client";
@@ -138,7 +139,17 @@ function Page() {
     h(GlobalStyles),
     h(
       "div",
-      { id: "panels", style: { display: "flex", flexWrap: "wrap", gap: 8, width: 24 * column + 24, padding: 8 } },
+      {
+        id: "panels",
+        style: {
+          display: "flex",
+          flexWrap: "wrap",
+          gap: 8,
+          boxSizing: "content-box",
+          width: 24 * column + 24,
+          padding: 8,
+        },
+      },
       window.panels.map((panel) =>
         h(
           PanelChrome,
