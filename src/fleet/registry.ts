@@ -105,10 +105,10 @@ export class Registry {
 
   /**
    * Whether a model that nobody serves may be one that an engine has yet to tell: an engine was not asked to the end since
-   * it was listed, or none has told anything.
+   * it was listed, none has told anything, or there was no list yet.
    */
   get learning(): boolean {
-    if (this.expecting) return true;
+    if (this.expecting || !this.#synced) return true;
     for (const endpoint of this.#endpoints.values()) {
       if (endpoint.configuredModels === null && !endpoint.asked) return true;
     }

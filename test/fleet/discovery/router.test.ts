@@ -45,6 +45,11 @@ test("a router is ready when the first whole list is there, and says until then 
     /^waiting for the first list of endpoints: .* may not list pods in namespace default: add to a Role .* \[list, watch\]}$/,
   );
   assert.ok(router.metric("lmstack_discovery_stale_seconds") > 0);
+  assert.equal(
+    errorOf(await chat(router)).code,
+    "no_endpoint",
+    "whatever the model is, nobody can call it unknown yet",
+  );
   server.onList = (request) => answer(request, podList([podOf(engine, { name: "a" })], 5));
   await until(() => urls(router).length === 1, "the pod is known");
   assert.equal((await get(router.port, "/ready")).status, 200);
