@@ -357,11 +357,11 @@ test("under load, whatever happens to pods and control plane, no request fails a
   });
 
   await t.test("the right to look taken away and given back", async (step) => {
+    const refused = 'lmstack_discovery_failures_total{reason="forbidden"}';
+    const before = await stage.metric(refused);
     await stage.kubectl("delete", "rolebinding", "router-pods");
-    await kube.eventually(
-      async () => assert.ok((await stage.metric("lmstack_discovery_stale_seconds")) > 0),
-      "the router is refused",
-    );
+    await kube.eventually(async () => assert.ok((await stage.metric(refused)) > before), "the router is refused");
+    assert.ok((await stage.metric("lmstack_discovery_stale_seconds")) > 0);
     const log = await stage.kubectl("logs", "router");
     assert.ok(
       log.includes(
@@ -369,8 +369,9 @@ test("under load, whatever happens to pods and control plane, no request fails a
       ),
       log,
     );
-    const [pod] = await stage.pods();
-    const { name = "", uid } = pod?.metadata ?? {};
+    const [shown] = await stage.engines();
+    const uid = shown?.identity;
+    const name = (await stage.pods()).find(({ metadata }) => metadata.uid === uid)?.metadata.name ?? "";
     await stage.relabels(name, "parked");
     await pause(2 * followMs);
     assert.ok(
