@@ -137,7 +137,6 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
         "C2",
         "Migration",
         "A stream whose engine dies is continued on another one where that is sound, without a repeated or a lost word; otherwise C1.",
-        "being built",
       ),
       row(
         "C3",
@@ -154,13 +153,11 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
         "C6",
         "Engines that are told to stop",
         "`finish_reason: abort` that the client did not cause counts as the engine's death.",
-        "being built",
       ),
       row(
         "C7",
         "Hung engines",
         "Requests in flight, no frame from any of them, counters that stand still: no new requests, then ejection, though its health answers.",
-        "being built",
       ),
     ],
   },

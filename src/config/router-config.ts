@@ -97,6 +97,7 @@ class Builder {
         connectMs: ms(v["connect-timeout-seconds"]),
         firstEventMs: ms(v["first-event-timeout-seconds"]),
         idleMs: ms(v["idle-timeout-seconds"]),
+        stallMs: ms(v["stall-timeout-seconds"]),
         totalMs: ms(v["total-timeout-seconds"]),
         clientStallMs: ms(v["client-stall-timeout-seconds"]),
         headMs: ms(v["head-timeout-seconds"]),
@@ -112,6 +113,10 @@ class Builder {
         maxHeadBytes: v["max-head-bytes"],
         maxBodyBytes: v["max-body-bytes"],
         maxBufferedBytes: v["max-buffered-bytes"],
+      },
+      migration: {
+        streamBytes: v["migration-stream-bytes"],
+        budgetBytes: v["migrate-streams"] ? v["migration-budget-bytes"] : 0,
       },
       retries: this.#retries(),
       requestStatsWindowMs: ms(v["request-stats-window"]),

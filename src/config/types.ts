@@ -110,6 +110,8 @@ export interface RouterConfig {
     readonly firstEventMs: number;
     /** Between two reads of an answer that has begun. */
     readonly idleMs: number;
+    /** An engine that makes no progress with what it has for so long is taken out; 0 = off. */
+    readonly stallMs: number;
     /** The whole request; 0 = off. */
     readonly totalMs: number;
     /** A client that takes nothing for so long is cut. */
@@ -134,6 +136,13 @@ export interface RouterConfig {
     readonly maxBodyBytes: number;
     /** Request bodies held at one time, all requests together. */
     readonly maxBufferedBytes: number;
+  };
+  /** Streams whose engine fails go on elsewhere. */
+  readonly migration: {
+    /** What is kept of one stream at most. */
+    readonly streamBytes: number;
+    /** Of all together, with their requests; 0 = off. */
+    readonly budgetBytes: number;
   };
   /** Further endpoints tried before the first event. */
   readonly retries: number;

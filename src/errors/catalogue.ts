@@ -262,6 +262,15 @@ export const errorCatalogue = {
     when: "An answer that had begun paused for longer than `--idle-timeout-seconds`.",
     fix: "Look for a hung engine.",
   },
+  engine_stalled: {
+    ...engineFailure,
+    status: 504,
+    anthropicType: "timeout_error",
+    outcome: "engine_timeout",
+    label: "engine_stalled",
+    when: "The engine made no progress with any request for `--stall-timeout-seconds`.",
+    fix: "Look at the engine's processes and its driver; its health answers all the same.",
+  },
   total_timeout: {
     ...engineFailure,
     status: 504,

@@ -31,6 +31,9 @@ export const breakerDefaults: BreakerOptions = {
   probeMs: 10_000,
 };
 
+/** Pause between two probes of an endpoint that hangs: each one costs a request some seconds. */
+const stalledMs = 5_000;
+
 export class Breaker {
   readonly #options: BreakerOptions;
   #state: BreakerState = "ready";
@@ -140,6 +143,13 @@ export class Breaker {
   checkFailed(nowMs: number): void {
     this.#checksPass = false;
     if (this.#state !== "ejected") this.#eject(nowMs);
+  }
+
+  /** It hangs: out at once, and longer when it has hung before. @param again its probe showed that it still does */
+  stalled(nowMs: number, again: boolean): void {
+    if (this.#state === "ejected") return;
+    this.#eject(nowMs);
+    if (again) this.#untilMs = nowMs + stalledMs;
   }
 
   #eject(nowMs: number): void {

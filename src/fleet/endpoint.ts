@@ -7,6 +7,7 @@ import { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import { EndpointLoad, defaultPrior } from "../routing/load.ts";
 import { Breaker } from "./breaker.ts";
+import { Progress } from "./progress.ts";
 
 export const endpointStates = ["starting", "ready", "sleeping", "draining", "ejected", "gone"] as const;
 export type EndpointState = (typeof endpointStates)[number];
@@ -24,6 +25,8 @@ export class Endpoint {
   readonly basePath: string;
   readonly pool: EnginePool;
   readonly breaker = new Breaker();
+  /** Whether it gets on with the requests that it has. */
+  readonly progress = new Progress();
   readonly createdSeconds: number;
   readonly label: string | null;
   /** Where its KV events are had. */

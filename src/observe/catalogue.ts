@@ -45,6 +45,29 @@ export type RetryReason = (typeof retryReasons)[number];
 
 export const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"] as const;
 export type StatusClass = (typeof statusClasses)[number];
+/** What ended an engine's part of a stream before its time. */
+export const migrationCauses = ["reset", "error_frame", "abort", "timeout", "stall"] as const;
+export type MigrationCause = (typeof migrationCauses)[number];
+
+/**
+ * What became of a stream whose engine failed in the middle: another one went on with it, only its end was missing, or, for
+ * the reason named, it ended with an error.
+ */
+export const migrationResults = [
+  "continued",
+  "finished",
+  "off",
+  "api",
+  "request",
+  "stream",
+  "too_large",
+  "no_budget",
+  "no_retry_budget",
+  "no_endpoint",
+  "unconfirmed",
+  "failed",
+] as const;
+export type MigrationResult = (typeof migrationResults)[number];
 
 const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
 const firstTokenBuckets = [
@@ -128,6 +151,16 @@ const ownMetrics = {
     type: "counter",
     help: "Further tries of a request, by why.",
     labels: { reason: retryReasons },
+  },
+  lmstack_migrations_total: {
+    type: "counter",
+    help: "Streams whose engine failed in mid-answer, by what ended it and what became of them.",
+    labels: { cause: migrationCauses, result: migrationResults },
+  },
+  lmstack_migration_kept_bytes: {
+    type: "gauge",
+    help: "What is kept of streams and their requests, so that another engine can go on.",
+    labels: {},
   },
   lmstack_choices_total: {
     type: "counter",

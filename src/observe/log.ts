@@ -12,6 +12,10 @@ export interface RequestLine {
   readonly endpoint: string | null;
   readonly reason: string | null;
   readonly attempts: number;
+  /** Engines that went on with the stream after another one had failed. */
+  readonly migrations: number;
+  /** What became of the stream when its engine failed the last time; null = none did. */
+  readonly migration: string | null;
   readonly durationMs: number;
   readonly firstTokenMs: number | null;
   readonly promptTokens: number | null;

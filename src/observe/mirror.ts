@@ -14,6 +14,8 @@ export interface MirroredState {
   readonly clock: Clock;
   readonly clientConnections: () => number;
   readonly bufferedBytes: () => number;
+  /** Of streams that may have to go on elsewhere. */
+  readonly keptBytes: () => number;
   readonly draining: () => boolean;
   readonly revision: () => string;
   readonly version: string;
@@ -142,6 +144,7 @@ export class Mirror {
   #process(now: number): void {
     const registry = this.#registry;
     registry.value("lmstack_client_connections").child().value = this.#state.clientConnections();
+    registry.value("lmstack_migration_kept_bytes").child().value = this.#state.keptBytes();
     registry.value("lmstack_buffered_bytes").child().value = this.#state.bufferedBytes();
     registry.value("lmstack_draining").child().value = this.#state.draining() ? 1 : 0;
     const delay = this.#delay;

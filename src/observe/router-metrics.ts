@@ -1,7 +1,7 @@
 // The router's metrics as the data path uses them: series bound once per model and per endpoint, so that a request costs no
 // look-up by label.
 import type { ChoiceReason } from "../routing/policy.ts";
-import type { RetryReason } from "./catalogue.ts";
+import type { MigrationCause, MigrationResult, RetryReason } from "./catalogue.ts";
 import { EndpointMetrics, type EndpointMetricsOptions } from "./endpoint-metrics.ts";
 import { ModelMetrics, type EndedRequest } from "./model-metrics.ts";
 import { MetricsRegistry } from "./registry.ts";
@@ -64,6 +64,10 @@ export class RouterMetrics {
 
   retry(reason: RetryReason): Value {
     return this.registry.value("lmstack_retries_total").child(reason);
+  }
+
+  migration(cause: MigrationCause, result: MigrationResult): Value {
+    return this.registry.value("lmstack_migrations_total").child(cause, result);
   }
 
   choice(policy: string, reason: ChoiceReason): Value {

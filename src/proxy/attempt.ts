@@ -10,6 +10,8 @@ import type { RouterConfig } from "../config/types.ts";
 import type { LoadTicket } from "../routing/load.ts";
 import type { ChoiceReason } from "../routing/policy.ts";
 import { connectionFailure, heldFailure, mayRetryStatus, timeoutFailure, type AttemptFailure } from "./failure.ts";
+import { ContinuedRelay } from "./migration/continued-relay.ts";
+import type { Seam } from "./migration/seam.ts";
 import { PlainRelay } from "./plain-relay.ts";
 import type { Relay, RelayOwner } from "./relay.ts";
 import type { StreamPace } from "./stream-pace.ts";
@@ -27,6 +29,8 @@ export class Attempt implements EngineReceiver {
   readonly #row: RelayRow;
   readonly #connection: EngineConnection;
   readonly #expectStream: boolean;
+  /** It goes on with an answer that another engine has begun; null = it answers the request. */
+  readonly #seam: Seam | null;
   /** Last bytes from the engine, by the clock. */
   lastReadMs: number;
   /** The connection counts, the deadlines look: a clock read for each frame would be dearer than the rest. */
@@ -52,7 +56,9 @@ export class Attempt implements EngineReceiver {
     expectStream: boolean,
     ticket: LoadTicket,
     nowMs: number,
+    seam: Seam | null = null,
   ) {
+    this.#seam = seam;
     this.#owner = owner;
     this.#row = row;
     this.endpoint = endpoint;
@@ -106,8 +112,11 @@ export class Attempt implements EngineReceiver {
     }
     if (stream) {
       this.streaming = true;
-      this.#relay = new StreamRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id);
-    } else this.#relay = new PlainRelay(this.#owner, this.#connection, head, this.#row);
+      this.#relay =
+        this.#seam === null
+          ? new StreamRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id)
+          : new ContinuedRelay(this.#owner, this.#connection, head, this.#seam, this.endpoint.id);
+    } else this.#relay = new PlainRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id);
   }
 
   onChunkData(buf: Buffer, start: number, end: number): void {
@@ -152,7 +161,8 @@ export class Attempt implements EngineReceiver {
     else {
       this.#owner.interrupted(
         new LmstackError("stream_interrupted", `The engine ${this.endpoint.id} failed in mid-answer: ${what.detail}.`),
-        false,
+        null,
+        "reset",
       );
     }
   }
@@ -163,7 +173,9 @@ export class Attempt implements EngineReceiver {
     if (this.#connection.reads !== this.#readsSeen) {
       this.#readsSeen = this.#connection.reads;
       this.lastReadMs = nowMs;
-    }
+      // a head says nothing: an engine's server sends it also when the engine itself hangs
+      if (this.committed) this.endpoint.progress.heard(nowMs);
+    } else if (this.#connection.connected && !this.#connection.paused) this.endpoint.progress.expects(nowMs);
     if (!this.#connection.connected) {
       if (nowMs - this.startedMs > timeouts.connectMs)
         this.#connection.failConnect(`no connection within ${timeouts.connectMs / 1000} s`);
@@ -194,8 +206,20 @@ export class Attempt implements EngineReceiver {
           "engine_idle_timeout",
           `The engine ${this.endpoint.id} sent nothing for ${timeouts.idleMs / 1000} s.`,
         ),
-        false,
+        null,
+        "timeout",
       );
+    }
+  }
+
+  /** The engine hangs, and another one may do. @param movable the stream that has begun can go on there */
+  stall(stallMs: number, movable: boolean): void {
+    if (this.#over) return;
+    if (!this.committed) this.#fail(timeoutFailure("engine_stalled", this.endpoint.id, stallMs));
+    else if (this.streaming && movable && !this.#connection.paused && this.#relay?.whole !== true) {
+      const { message, code } = timeoutFailure("engine_stalled", this.endpoint.id, stallMs).error;
+      this.abandon();
+      this.#owner.interrupted(new LmstackError(code, message), null, "stall");
     }
   }
 

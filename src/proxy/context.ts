@@ -4,6 +4,7 @@ import type { PolicyName, RouterConfig } from "../config/types.ts";
 import type { RequestQueue } from "../admission/queue.ts";
 import type { Keys } from "../admission/key-files.ts";
 import type { Console } from "../console/console.ts";
+import type { ProgressWatch } from "../fleet/progress.ts";
 import type { HealthMonitor } from "../fleet/health.ts";
 import type { Registry } from "../fleet/registry.ts";
 import type { BufferPool } from "../http/buffer-pool.ts";
@@ -13,6 +14,7 @@ import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
 import type { Prefixes } from "./prefixes.ts";
+import type { MigrationBudget } from "./migration/budget.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import type { ResponseAffinity } from "./response-affinity.ts";
 import type { RetryBudget } from "./retry-budget.ts";
@@ -23,6 +25,7 @@ export interface RouterContext {
   readonly config: RouterConfig;
   readonly registry: Registry;
   readonly health: HealthMonitor;
+  readonly progress: ProgressWatch;
   readonly keys: Keys;
   readonly metrics: RouterMetrics;
   readonly log: RouterLog;
@@ -32,6 +35,10 @@ export interface RouterContext {
   readonly console: Console | null;
   readonly retryBudget: RetryBudget;
   readonly responses: ResponseAffinity;
+  /** Streams that go on elsewhere: an engine that dies takes many at once, and each has a right to one more try. */
+  readonly migrationRetries: RetryBudget;
+  /** Memory of streams that may have to go on elsewhere. */
+  readonly migrationBudget: MigrationBudget;
   /** Requests that have not ended, with their deadlines. */
   readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */

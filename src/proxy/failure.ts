@@ -103,11 +103,11 @@ export function connectionFailure(what: EngineFailure, endpoint: string): Attemp
 
 /** A time limit passed before the first event. */
 export function timeoutFailure(
-  code: "engine_first_event_timeout" | "engine_idle_timeout",
+  code: "engine_first_event_timeout" | "engine_stalled",
   endpoint: string,
   limitMs: number,
 ): AttemptFailure {
-  const what = code === "engine_first_event_timeout" ? "sent no event" : "paused";
+  const what = code === "engine_first_event_timeout" ? "sent no event" : "made no progress";
   return failure(code, `The engine ${endpoint} ${what} for ${limitMs / 1000} s.`, "timeout", "timeout");
 }
 

@@ -10,6 +10,7 @@ const rewritten = new Set([
   "content-length",
   "expect",
   "x-request-id",
+  "x-lmstack-heartbeat",
   "via",
   "forwarded",
   "x-forwarded-for",

@@ -138,6 +138,7 @@ export class OwnAnswers {
       ...(endpoint.identity === null ? {} : { identity: endpoint.identity }),
       state: endpoint.state(now),
       in_flight: { queued: endpoint.queued, running: endpoint.running },
+      ...(endpoint.progress.suspect || endpoint.progress.stalled ? { hangs: true } : {}),
       ...(endpoint.lastProblem === null ? {} : { problem: endpoint.lastProblem }),
     }));
   }

@@ -1,13 +1,17 @@
 // Passes any answer on that is no event stream: JSON, audio, text. Bytes and framing go on as they came where the client can
 // take them. A cut answer is cut towards the client too, never padded and never ended as if it were whole.
+import { LmstackError } from "../errors/catalogue.ts";
 import { findUsage } from "../api/usage.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
+import { firstFrameFailure } from "./failure.ts";
 import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 /** `usage` stands near the end of a JSON answer; so much of it is kept while a long one passes. */
 const tailBytes = 8 * 1024;
+/** What an engine writes that was told to stop: half an answer with a good status. */
+const abortKey = Buffer.from('"finish_reason":"abort"');
 
 export class PlainRelay implements Relay {
   readonly #owner: RelayOwner;
@@ -16,23 +20,38 @@ export class PlainRelay implements Relay {
   readonly #row: RelayRow;
   readonly #json: boolean;
   #committed = false;
+  #over = false;
+  readonly #endpointId: string;
+  readonly #generated: boolean;
   #tail: Buffer | null = null;
   #bytes = 0;
 
-  constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow) {
+  constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow, endpointId: string) {
     this.#owner = owner;
     this.#connection = connection;
     this.#head = head;
     this.#row = row;
     this.#json = head.status === 200 && head.mediaType === "application/json";
+    this.#generated = this.#json && (row.api === "completions" || row.api === "chat");
+    this.#endpointId = endpointId;
   }
 
   /** Only its framing says where such an answer ends. */
   readonly whole = false;
 
   onChunkData(buf: Buffer, start: number, end: number): void {
-    this.#commit();
+    if (this.#over) return;
     const bytes = buf.subarray(start, end);
+    if (this.#generated && this.#bytes + bytes.length === this.#head.contentLength && this.#wasAborted(bytes)) {
+      this.#over = true;
+      this.#connection.destroy();
+      const message = `The engine ${this.#endpointId} was told to stop in mid-answer.`;
+      // the last piece has not passed: what the client has is visibly cut
+      if (this.#committed) this.#owner.interrupted(new LmstackError("stream_interrupted", message), null, "abort");
+      else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
+      return;
+    }
+    this.#commit();
     if (this.#json) this.#look(bytes);
     this.#bytes += bytes.length;
     const { exchange } = this.#owner;
@@ -53,6 +72,7 @@ export class PlainRelay implements Relay {
   }
 
   onMessageEnd(): void {
+    if (this.#over) return;
     this.#commit();
     const { exchange } = this.#owner;
     if (this.#tail !== null) {
@@ -68,6 +88,12 @@ export class PlainRelay implements Relay {
     if (this.#committed) return;
     this.#committed = true;
     this.#owner.commit(this.#head, false, this.#length());
+  }
+
+  /** @param last what completes the answer */
+  #wasAborted(last: Buffer): boolean {
+    if (last.includes(abortKey)) return true;
+    return this.#tail !== null && Buffer.concat([this.#tail, last]).includes(abortKey);
   }
 
   /** Length of the answer to the client; null = framed by chunks or by the end of the connection. */

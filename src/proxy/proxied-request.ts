@@ -2,7 +2,6 @@
 // exactly one outcome. The one path for every proxied API, so that no endpoint can behave differently.
 // Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
 // retried once the first event has left.
-import { errorAnswer, errorFrame } from "../api/error-body.ts";
 import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
@@ -14,15 +13,18 @@ import type { BodyReader, Exchange } from "../http/exchange.ts";
 import type { OutgoingBody } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
-import type { AttemptOutcome } from "../observe/catalogue.ts";
-import { answerHead } from "./answer-head.ts";
+import type { AttemptOutcome, MigrationCause, MigrationResult } from "../observe/catalogue.ts";
 import { Attempt } from "./attempt.ts";
+import { ClientSide } from "./client-side.ts";
 import type { RouterContext } from "./context.ts";
-import { modelNotFound, type AttemptFailure, type HeldAnswer } from "./failure.ts";
+import { modelNotFound, type AttemptFailure } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
-import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
+import { isClientsFault } from "./held-answer.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
-import { asChunk, lastChunk, type RelayOwner } from "./relay.ts";
+import { KeptStream } from "./migration/kept-stream.ts";
+import type { Seam } from "./migration/seam.ts";
+import { canGoOn, StreamMigration, type MigrationHost } from "./migration/stream-migration.ts";
+import type { RelayOwner } from "./relay.ts";
 import type { RequestView } from "../routing/policy.ts";
 import type { Handover } from "../routing/late-binding.ts";
 import type { QueuedRequest } from "../admission/queue.ts";
@@ -32,16 +34,14 @@ import type { RequestPlan } from "./request-plan.ts";
 import { RequestRecord, type Verdict } from "./request-record.ts";
 import { selectEndpoint, usableEndpoints, type Delay, type Selection } from "./select.ts";
 
-const pingChunk = asChunk(Buffer.from(": ping\n\n"));
-const pingPlain = Buffer.from(": ping\n\n");
-
-export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, QueuedRequest {
+export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, QueuedRequest, MigrationHost {
   readonly exchange: Exchange;
   sweepSlot = -1;
-  readonly #ctx: RouterContext;
+  readonly ctx: RouterContext;
   readonly #plan: RequestPlan;
   readonly #row: RelayRow;
   readonly #record: RequestRecord;
+  readonly #client: ClientSide;
   readonly #body: Body;
   #intake: Intake | null = null;
   #reserved = 0;
@@ -58,25 +58,26 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
   readonly #tried: Endpoint[] = [];
-  /** The head of an event stream has left, though no event has. */
-  #heartbeatSent = false;
-  #lastSentMs = 0;
   #answerStatus = 0;
+  /** What is kept of the stream that passes, so that it can go on elsewhere. */
+  #kept: KeptStream | null = null;
+  #keptBodyBytes = 0;
   #ended = false;
 
   constructor(ctx: RouterContext, exchange: Exchange, plan: RequestPlan) {
-    this.#ctx = ctx;
+    this.ctx = ctx;
     this.exchange = exchange;
     this.#plan = plan;
     this.#row = plan.row;
     this.#body = new Body(ctx.buffers, exchange.head.contentLength);
     const id = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
     this.#record = new RequestRecord(ctx, plan.row, id, exchange);
+    this.#client = new ClientSide(ctx, exchange, plan.row.errors, this.#record);
   }
 
   start(): void {
     const { exchange } = this;
-    const ctx = this.#ctx;
+    const ctx = this.ctx;
     exchange.onClientGone = this.#onClientGone;
     ctx.active.add(this);
     ctx.retryBudget.request(exchange.receivedAtMs);
@@ -107,8 +108,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   onBodyChunk(chunk: Buffer): void {
     if (this.#ended) return;
     this.#reserved += chunk.length;
-    this.#ctx.bufferedBytes += chunk.length;
-    if (this.#ctx.bufferedBytes > this.#ctx.config.limits.maxBufferedBytes) {
+    this.ctx.bufferedBytes += chunk.length;
+    if (this.ctx.bufferedBytes > this.ctx.config.limits.maxBufferedBytes) {
       this.#fail(
         new LmstackError("overloaded", "The router holds as many request bodies as it may: try again shortly."),
       );
@@ -153,7 +154,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** What is asked of an engine. One that is alone gets it however it is, and a policy may not care. */
   #read(bytes: number): Ask {
-    const { prefixes, registry, routing } = this.#ctx;
+    const { prefixes, registry, routing } = this.ctx;
     const model = this.#model;
     const several = model !== null && (registry.serving(model)?.length ?? 0) > 1;
     if (!several || bytes < leastBodyBytes || this.#row.modelIn !== "json" || !readsPrompts.has(routing.name))
@@ -163,7 +164,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** @returns the model to write into the body, null where it stays */
   #resolveModel(facts: RequestFacts): string | null {
-    const { registry } = this.#ctx;
+    const { registry } = this.ctx;
     if (facts.model === null) return null;
     const model = registry.resolve(facts.model);
     if (registry.serving(model) === undefined) {
@@ -182,9 +183,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
   #next(failure: AttemptFailure | null): void {
-    const ctx = this.#ctx;
+    const ctx = this.ctx;
     const now = ctx.clock.nowMs();
-    const selection = this.#select(now, failure === null);
+    const selection = this.#select(this.#tried, now, failure === null);
     if (selection !== null && "wait" in selection) {
       this.#waitingSinceMs = now;
       ctx.queue.wait(this, selection.uncachedTokens, selection.candidates);
@@ -208,21 +209,21 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** For the queue. */
   get view(): RequestView {
-    return this.#view(this.#ctx.clock.nowMs(), true);
+    return this.#view(this.ctx.clock.nowMs(), true);
   }
 
   /** For the queue. */
   candidates(nowMs: number): readonly Endpoint[] {
-    return usableEndpoints(this.#ctx, this.#model ?? "", this.#tried, nowMs);
+    return usableEndpoints(this.ctx, this.#model ?? "", this.#tried, nowMs);
   }
 
   /** For the queue: there is room. */
   bind({ candidates, choice }: Handover<QueuedRequest>): void {
-    const now = this.#ctx.clock.nowMs();
+    const now = this.ctx.clock.nowMs();
     this.#record.queued(now - this.#waitingSinceMs);
     this.#waitingSinceMs = -1;
     const { id } = candidates[choice.index] ?? { id: "" };
-    const endpoint = this.#ctx.registry.find(id);
+    const endpoint = this.ctx.registry.find(id);
     if (endpoint === undefined) {
       this.#fail(this.#noEndpoint());
       return;
@@ -232,24 +233,30 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.chose(selection, this.#session, now);
   }
 
-  #select(nowMs: number, mayWait: boolean): Selection | Delay | null {
+  /** For the migration, which does not wait. */
+  select(tried: readonly Endpoint[], nowMs: number): Selection | null {
+    const selection = this.#select(tried, nowMs, false);
+    return selection === null || "wait" in selection ? null : selection;
+  }
+
+  #select(tried: readonly Endpoint[], nowMs: number, mayWait: boolean): Selection | Delay | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
-    if (wanted === null) return selectEndpoint(this.#ctx, this.#view(nowMs, mayWait), this.#tried);
+    if (wanted === null) return selectEndpoint(this.ctx, this.#view(nowMs, mayWait), tried);
     // a stored response lives on one engine
-    const id = this.#ctx.responses.find(wanted);
+    const id = this.ctx.responses.find(wanted);
     const endpoint =
       id === undefined && plainId.test(wanted)
         ? this.#onlyEndpoint()
         : id === undefined
           ? undefined
-          : this.#ctx.registry.find(id);
+          : this.ctx.registry.find(id);
     if (endpoint === undefined) {
       throw new LmstackError(
         "response_not_found",
         `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`,
       );
     }
-    return this.#tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity", cachedTokens: 0 };
+    return tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity", cachedTokens: 0 };
   }
 
   /** What a policy may know of the request. */
@@ -262,7 +269,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       promptTokens: ask === null ? 1 : ask.promptTokens,
       maxTokens: ask === null ? null : ask.maxTokens,
       priority: ask === null ? 0 : ask.priority,
-      othersShare: this.#ctx.routing.othersShare,
+      othersShare: this.ctx.routing.othersShare,
       mayWait,
       nowMs,
     };
@@ -270,7 +277,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
   #onlyEndpoint(): Endpoint | undefined {
-    const { registry } = this.#ctx;
+    const { registry } = this.ctx;
     const possible =
       this.#model === null
         ? registry.list().filter((endpoint) => !endpoint.leaving)
@@ -282,25 +289,28 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #place({ endpoint, cachedTokens }: Selection): Placed | null {
     const prompt = this.#ask === null ? null : this.#ask.prompt;
     if (prompt === null) return null;
-    const placement = this.#ctx.prefixes.index.sent(endpoint.id, prompt);
+    const placement = this.ctx.prefixes.index.sent(endpoint.id, prompt);
     return { placement, cachedTokens, textBytes: prompt.tokenIds === null ? prompt.length : 0 };
   }
 
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
-    const { exchange } = this;
+    const attempt = this.#begin(selection, this, null, fresh, nowMs);
+    const head = this.#plan.headFor(selection.endpoint) + this.#record.traceLine + this.#headEnd;
+    attempt.send(head, this.#outgoing, this.exchange.head.method === "HEAD");
+  }
+
+  #begin(selection: Selection, owner: RelayOwner, seam: Seam | null, fresh: boolean, nowMs: number): Attempt {
     const { endpoint, reason, cachedTokens } = selection;
     const ask = this.#ask;
     const tokens = ask === null ? 1 : ask.promptTokens;
     const ticket = endpoint.load.send(tokens, tokens - cachedTokens, ask === null ? null : ask.maxTokens, nowMs);
     this.#record.beganAttempt(selection, this.#place(selection), nowMs);
     this.#isProbe = endpoint.breaker.picked(nowMs);
-    const attempt = new Attempt(this, this.#row, endpoint, reason, fresh, this.#facts?.stream === true, ticket, nowMs);
+    const stream = this.#facts?.stream === true;
+    const attempt = new Attempt(owner, this.#row, endpoint, reason, fresh, stream, ticket, nowMs, seam);
     this.#attempt = attempt;
-    attempt.send(
-      this.#plan.headFor(endpoint) + this.#record.traceLine + this.#headEnd,
-      this.#outgoing,
-      exchange.head.method === "HEAD",
-    );
+    this.ctx.progress.wake();
+    return attempt;
   }
 
   // --- what the relay reports
@@ -309,28 +319,38 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.connected(startedMs);
   }
 
+  keep(): KeptStream | null {
+    const { migration } = this.ctx.config;
+    const { api } = this.#row;
+    if (migration.budgetBytes === 0 || (api !== "completions" && api !== "chat")) return null;
+    this.#kept?.release();
+    this.#kept = new KeptStream(this.ctx.migrationBudget, migration.streamBytes);
+    return this.#kept;
+  }
+
   commit(head: ResponseHead, stream: boolean, length: number | null): void {
     const { exchange } = this;
-    const ctx = this.#ctx;
-    const attempt = this.#attempt;
-    const now = ctx.clock.nowMs();
     this.#record.answering(head.status);
     this.#answerStatus = head.status;
-    if (attempt !== null) {
-      if (stream) this.#record.firstToken(attempt, now);
-      attempt.committed = true;
-      // an endpoint that answers is back; it need not wait until a stream of minutes is over
-      if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
-      attempt.ticket.firstToken(now, stream);
-    }
-    this.#releaseBody();
+    if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, this.ctx.clock.nowMs());
+    this.answered(head, stream);
+    if (stream && this.#kept !== null) this.#keepBody(this.#kept);
+    else this.#releaseBody();
     // the hashes of a long prompt are not kept while its answer runs
     if (this.#ask !== null && this.#ask.prompt !== null) this.#ask = { ...this.#ask, prompt: null };
-    ctx.queue.kick();
     exchange.onDrain = this.#onDrain;
-    if (!this.#heartbeatSent) {
-      exchange.begin(answerHead(head, this.#record.requestId, stream) + this.#timing(now), length);
-    }
+    this.#client.begin(head, stream, length);
+  }
+
+  answered(head: ResponseHead, stream: boolean): void {
+    const attempt = this.#attempt;
+    if (attempt === null) return;
+    const now = this.ctx.clock.nowMs();
+    attempt.committed = true;
+    // an endpoint that answers is back; it need not wait until a stream of minutes is over
+    if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
+    attempt.ticket.firstToken(now, stream);
+    this.ctx.queue.kick();
   }
 
   usage(usage: Usage): void {
@@ -338,41 +358,63 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   responseId(id: string): void {
-    if (this.#attempt !== null) this.#ctx.responses.remember(id, this.#attempt.endpoint.id);
+    if (this.#attempt !== null) this.ctx.responses.remember(id, this.#attempt.endpoint.id);
   }
 
   completed(): void {
     const good = this.#answerStatus < 400;
-    this.#endAttempt(good ? "ok" : "rejected", "success");
+    this.endAttempt(good ? "ok" : "rejected", "success");
     this.exchange.end();
     this.#end(good ? "ok" : this.#answerStatus < 500 ? "client_error" : "engine_error", this.#answerStatus, null);
   }
 
-  interrupted(error: LmstackError, told: boolean): void {
-    const timeout = error.code === "engine_idle_timeout";
-    this.#endAttempt(timeout ? "timeout" : "interrupted", "failure");
-    const { exchange } = this;
-    const stream = this.#isStream;
-    if (!stream) exchange.cut();
-    else {
-      if (!told) this.#writeFrame(errorFrame(error, this.#row.errors, this.#record.requestId));
-      if (exchange.canChunk) exchange.write(lastChunk);
-      exchange.end();
+  interrupted(error: LmstackError, frame: Buffer | null, cause: MigrationCause): void {
+    const from = this.#attempt?.endpoint;
+    this.endAttempt(cause === "timeout" || cause === "stall" ? "timeout" : "interrupted", "failure");
+    if (this.#kept !== null && from !== undefined) {
+      this.#client.paused(this.ctx.clock.nowMs());
+      const api = this.#row.api === "chat" ? "chat" : "completions";
+      new StreamMigration(this, api, this.#kept).start(from, cause, error, frame);
+      return;
     }
+    if (this.#client.streams) this.migrated(cause, this.ctx.config.migration.budgetBytes === 0 ? "off" : "api");
+    this.broken(error, frame);
+  }
+
+  broken(error: LmstackError, frame: Buffer | null): void {
+    this.#client.fail(error, frame);
     this.#record.error(error);
     this.#end(error.definition.outcome, this.#answerStatus, error.message);
+  }
+
+  migrated(cause: MigrationCause, result: MigrationResult): void {
+    this.#record.migrated(cause, result);
+  }
+
+  sendOn(selection: Selection, body: string, seam: Seam, owner: RelayOwner, fresh: boolean): void {
+    const now = this.ctx.clock.nowMs();
+    const bytes = Buffer.from(body);
+    const attempt = this.#begin(selection, owner, seam, fresh, now);
+    const { traceLine, requestId } = this.#record;
+    const head = this.#plan.headFor(selection.endpoint) + traceLine + forwardEnd(requestId, bytes.length);
+    attempt.send(head, [bytes], false);
+    this.#record.chose(selection, this.#session, now);
+  }
+
+  get over(): boolean {
+    return this.#ended;
   }
 
   failed(failure: AttemptFailure): void {
     const attempt = this.#attempt;
     if (attempt === null || this.#ended) return;
-    const ctx = this.#ctx;
+    const ctx = this.ctx;
     const now = ctx.clock.nowMs();
     const { endpoint, reason } = attempt;
     const clients = isClientsFault(failure);
     const is500 = failure.outcome === "server_error" && failure.answer?.head.status === 500;
     const counts = failure.counts && !clients && !is500;
-    this.#endAttempt(clients ? "rejected" : failure.outcome, counts ? "failure" : "inconclusive");
+    this.endAttempt(clients ? "rejected" : failure.outcome, counts ? "failure" : "inconclusive");
     if (failure.busyMs > 0) endpoint.busyUntilMs = now + failure.busyMs;
     if (counts) ctx.health.hurry(endpoint);
     if (failure.stale) {
@@ -413,39 +455,19 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** No further try: the engine's own answer where there is one, else an error of ours. */
   #giveUp(failure: AttemptFailure): void {
     const { answer } = failure;
-    if (answer === null || answer.body.length === 0) {
+    const held = answer !== null && answer.body.length > 0;
+    const passed = held ? this.#client.passHeld(answer, failure) : null;
+    if (passed === null) {
       this.#fail(failure.error);
       return;
     }
-    if (this.#heartbeatSent) this.#passHeldInside(answer, failure);
-    else this.#passHeld(answer, failure);
-  }
-
-  #passHeld(answer: HeldAnswer, failure: AttemptFailure): void {
-    const { status, head, body, outcome } = lastWord(answer, failure, this.#record.requestId, this.#ctx.random());
-    this.exchange.begin(head + this.#timing(this.#ctx.clock.nowMs()), body.length);
-    this.exchange.write(body);
-    this.exchange.end();
     this.#record.error(failure.error);
-    this.#end(outcome, status, failure.error.message);
-  }
-
-  #passHeldInside(answer: HeldAnswer, failure: AttemptFailure): void {
-    const frame = lastFrame(answer, this.#row.errors);
-    if (frame === null) {
-      this.#fail(failure.error);
-      return;
-    }
-    this.#writeFrame(frame);
-    if (this.exchange.canChunk) this.exchange.write(lastChunk);
-    this.exchange.end();
-    this.#record.error(failure.error);
-    this.#end(isClientsFault(failure) ? "client_error" : failure.error.definition.outcome, 200, failure.error.message);
+    this.#end(passed.outcome, passed.status, failure.error.message);
   }
 
   #noEndpoint(): LmstackError {
-    const all = this.#ctx.registry.serving(this.#model ?? "") ?? [];
-    const now = this.#ctx.clock.nowMs();
+    const all = this.ctx.registry.serving(this.#model ?? "") ?? [];
+    const now = this.ctx.clock.nowMs();
     const states = all.map((endpoint) => `${endpoint.id} ${endpoint.state(now)}`).slice(0, 8);
     return new LmstackError(
       "no_endpoint",
@@ -456,38 +478,32 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** Ends with an error of the catalogue, as an answer or as a frame. */
   #fail(error: LmstackError): void {
     if (this.#ended) return;
-    const { exchange } = this;
     this.#record.error(error);
     this.#attempt?.abandon();
-    this.#endAttempt("client_gone", "inconclusive");
-    if (this.#heartbeatSent || exchange.started) {
-      if (this.#isStream || this.#heartbeatSent) {
-        this.#writeFrame(errorFrame(error, this.#row.errors, this.#record.requestId));
-        if (exchange.canChunk) exchange.write(lastChunk);
-        exchange.end();
-      } else exchange.cut();
-    } else {
-      const { status, headers, body } = errorAnswer(
-        error,
-        this.#row.errors,
-        this.#record.requestId,
-        this.#ctx.random(),
-      );
-      const { clock, config } = this.#ctx;
-      const timing = config.serverTiming ? ["server-timing", this.#record.serverTiming(clock.nowMs())] : [];
-      exchange.answer(status, [...headers, ...timing], body);
-    }
+    this.endAttempt("client_gone", "inconclusive");
+    this.#client.fail(error, null);
     this.#end(error.definition.outcome, error.definition.status, error.message);
   }
 
   readonly #onClientGone = (): void => {
     if (this.#ended) return;
     this.#attempt?.abandon();
-    this.#endAttempt("client_gone", "inconclusive");
+    this.endAttempt("client_gone", "inconclusive");
     this.#end("client_gone", 499, null);
   };
 
   readonly #onDrain = (): void => this.#attempt?.resume();
+
+  /** An engine hangs. What it has not begun to answer, and streams that can go on, are taken from it if there is another. */
+  engineStalled(endpoint: Endpoint): void {
+    const attempt = this.#attempt;
+    if (attempt?.endpoint !== endpoint || this.#ended) return;
+    const now = this.ctx.clock.nowMs();
+    const others = usableEndpoints(this.ctx, this.#model ?? "", [endpoint], now);
+    if (!others.some(({ breaker, progress }) => breaker.admits(now) && !progress.stalled && !progress.suspect)) return;
+    const { stallMs } = this.ctx.config.timeouts;
+    attempt.stall(stallMs, this.#kept !== null && canGoOn(this.#row.api, this.body, this.#kept, this.ctx));
+  }
 
   /** The router stops: what still runs ends now, and says so. */
   shutDown(): void {
@@ -495,7 +511,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   onSweep(nowMs: number): void {
-    const { timeouts } = this.#ctx.config;
+    const { timeouts } = this.ctx.config;
     this.#attempt?.check(nowMs, timeouts);
     if (this.#ended) return;
     if (timeouts.totalMs > 0 && nowMs - this.exchange.receivedAtMs > timeouts.totalMs) {
@@ -507,57 +523,46 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#fail(this.#noEndpoint());
       return;
     }
-    this.#heartbeat(nowMs, timeouts.sseHeartbeatMs);
-  }
-
-  #heartbeat(nowMs: number, everyMs: number): void {
     const attempt = this.#attempt;
-    if (everyMs <= 0 || attempt === null || !attempt.streaming) return;
-    const { exchange } = this;
-    // before the first event nothing that the engine says passes on, its own comments neither
-    const since = Math.max(this.#lastSentMs, attempt.committed ? attempt.lastReadMs : attempt.startedMs);
-    if (nowMs - since < everyMs || exchange.queuedBytes > 0) return;
-    if (!attempt.committed && !this.#heartbeatSent) {
-      // the status has to be given away; retries go on inside it until the first event
-      this.#heartbeatSent = true;
-      const { head } = attempt;
-      if (head === null) return;
-      this.#record.answering(head.status);
-      exchange.begin(answerHead(head, this.#record.requestId, true) + this.#timing(nowMs), null);
-    }
-    exchange.write(exchange.canChunk ? pingChunk : pingPlain);
-    this.#lastSentMs = nowMs;
+    const begun = this.#client.heartbeat(attempt, nowMs, this.#plan.heartbeats ? timeouts.sseHeartbeatMs : 0);
+    if (begun && attempt?.head) this.#record.answering(attempt.head.status);
   }
 
   // --- what endings share
 
-  get #isStream(): boolean {
-    return this.#heartbeatSent || this.#attemptWasStream;
-  }
-
-  #attemptWasStream = false;
-
-  #writeFrame(frame: string): void {
-    const bytes = Buffer.from(frame);
-    this.exchange.write(this.exchange.canChunk ? asChunk(bytes) : bytes);
-  }
-
-  /** The field line of `Server-Timing`; "" = none is wanted. */
-  #timing(nowMs: number): string {
-    return this.#ctx.config.serverTiming ? `server-timing: ${this.#record.serverTiming(nowMs)}\r\n` : "";
-  }
-
-  #endAttempt(outcome: AttemptOutcome, verdict: Verdict): void {
+  endAttempt(outcome: AttemptOutcome, verdict: Verdict): void {
     const attempt = this.#attempt;
     if (attempt === null) return;
     this.#attempt = null;
-    this.#attemptWasStream = attempt.streaming;
-    this.#ctx.queue.kick();
+    this.ctx.queue.kick();
     this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict);
   }
 
+  /** The request is kept as long as its stream may have to go on elsewhere. */
+  #keepBody(kept: KeptStream): void {
+    const { migrationBudget } = this.ctx;
+    const bytes = lengthOf(this.#outgoing);
+    if (bytes > migrationBudget.maxBodyBytes) kept.stop("too_large");
+    else if (!migrationBudget.take(bytes)) kept.stop("no_budget");
+    else {
+      this.#keptBodyBytes = bytes;
+      this.ctx.bufferedBytes -= this.#reserved;
+      this.#reserved = 0;
+      this.#intake = null;
+      return;
+    }
+    this.#releaseBody();
+  }
+
+  get body(): string {
+    const body = this.#outgoing;
+    return (typeof body === "string" ? Buffer.from(body, "latin1") : Buffer.concat(body)).toString("utf8");
+  }
+
   #releaseBody(): void {
-    this.#ctx.bufferedBytes -= this.#reserved;
+    this.ctx.migrationBudget.give(this.#keptBodyBytes);
+    this.#keptBodyBytes = 0;
+    this.ctx.bufferedBytes -= this.#reserved;
     this.#reserved = 0;
     this.#outgoing = "";
     this.#intake = null;
@@ -569,9 +574,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     if (this.#ended) return;
     this.#ended = true;
     if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
-    this.#ctx.active.delete(this);
-    if (this.#waitingSinceMs >= 0) this.#ctx.queue.leave(this);
+    this.ctx.active.delete(this);
+    if (this.#waitingSinceMs >= 0) this.ctx.queue.leave(this);
     this.#releaseBody();
+    this.#kept?.release();
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
     this.#record.ended(outcome, status, error);

@@ -4,13 +4,17 @@ import type { LmstackError } from "../errors/catalogue.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
+import type { MigrationCause } from "../observe/catalogue.ts";
 import type { AttemptFailure } from "./failure.ts";
+import type { KeptStream } from "./migration/kept-stream.ts";
 
 /** What a relay tells the request that it serves. */
 export interface RelayOwner {
   readonly exchange: Exchange;
   /** A connection was made for it. @param startedMs when that began, by the clock */
   connected(startedMs: number): void;
+  /** Takes what passes of a stream that another engine could go on with; null = this stream is none. */
+  keep(): KeptStream | null;
   /** The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more. */
   commit(head: ResponseHead, stream: boolean, length: number | null): void;
   usage(usage: Usage): void;
@@ -21,9 +25,10 @@ export interface RelayOwner {
   /** The engine's answer has been passed on whole. */
   completed(): void;
   /**
-   * The answer broke after its first event. `told`: the engine itself has said so to the client, in a frame.
+   * The answer broke after its first event.
+   * @param frame what the engine itself says about it: an event that the client has not got; null = nothing
    */
-  interrupted(error: LmstackError, told: boolean): void;
+  interrupted(error: LmstackError, frame: Buffer | null, cause: MigrationCause): void;
 }
 
 /** Bytes of an answer's body on their way from the engine. */

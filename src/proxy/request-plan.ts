@@ -19,6 +19,8 @@ export class RequestPlan {
   readonly contentEncoding: string | null;
   /** Whether the client names its requests. */
   readonly namesRequests: boolean;
+  /** Whether its silent streams get comments. */
+  readonly heartbeats: boolean;
   /** Session named by a header. */
   readonly session: string | null;
   readonly #method: string;
@@ -36,6 +38,7 @@ export class RequestPlan {
     this.parameter = parameter;
     this.contentType = exchange.header("content-type");
     this.contentEncoding = exchange.header("content-encoding");
+    this.heartbeats = exchange.header("x-lmstack-heartbeat")?.toLowerCase() !== "off";
     this.namesRequests = exchange.header("x-request-id") !== null;
     const key = ctx.routing.sessionKey;
     this.session =

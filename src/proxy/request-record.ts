@@ -4,10 +4,10 @@ import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import type { LmstackError, Outcome } from "../errors/catalogue.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
-import type { AttemptOutcome, RetryReason } from "../observe/catalogue.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { LiveRequest } from "../console/shapes.ts";
 import type { RequestLine } from "../observe/log.ts";
+import type { AttemptOutcome, MigrationCause, MigrationResult, RetryReason } from "../observe/catalogue.ts";
 import type { ModelMetrics } from "../observe/model-metrics.ts";
 import type { Distribution, Trace } from "../observe/series.ts";
 import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
@@ -42,6 +42,8 @@ export class RequestRecord {
   /** Status that the client got; 0 = none yet. */
   #answerStatus = 0;
   #usage: Usage | null = null;
+  #migrations = 0;
+  #migration: MigrationResult | null = null;
 
   /** null = nothing is traced. */
   readonly #trace: RequestTrace | null;
@@ -118,6 +120,13 @@ export class RequestRecord {
     this.#ctx.metrics.retry(reason).value++;
   }
 
+  /** The engine failed in mid-stream, and what became of the stream. */
+  migrated(cause: MigrationCause, result: MigrationResult): void {
+    this.#ctx.metrics.migration(cause, result).value++;
+    if (result === "continued" || result === "finished") this.#migrations++;
+    this.#migration = result;
+  }
+
   /** @param placed the prompt, as it was entered there; null = it was not looked at */
   beganAttempt(selection: Selection, placed: Placed | null, nowMs: number): void {
     this.attempts++;
@@ -179,8 +188,10 @@ export class RequestRecord {
     this.#attemptTrace = null;
     attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
     if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
-    if (verdict === "success") endpoint.breaker.success(now, isProbe);
-    else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
+    if (verdict === "success") {
+      endpoint.breaker.success(now, isProbe);
+      endpoint.progress.heard(now);
+    } else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();
     this.#ctx.metrics.endpoint(endpoint).attempt(outcome).value++;
   }
@@ -273,6 +284,8 @@ export class RequestRecord {
       endpoint: this.#last?.endpoint.id ?? null,
       reason: this.#last?.reason ?? null,
       attempts: this.attempts,
+      migrations: this.#migrations,
+      migration: this.#migration,
       durationMs,
       firstTokenMs: this.#firstTokenMs,
       promptTokens: this.#usage?.promptTokens ?? null,

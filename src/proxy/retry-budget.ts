@@ -17,12 +17,15 @@ export class RetryBudget {
     this.#requests[at] = (this.#requests[at] ?? 0) + 1;
   }
 
-  /** Takes one retry, or says no. */
-  take(nowMs: number): boolean {
+  /**
+   * Takes one retry, or says no.
+   * @param underWay retries allowed besides, for as many requests as are under way
+   */
+  take(nowMs: number, underWay = 0): boolean {
     const at = this.#roll(nowMs);
     const requests = this.#requests.reduce((sum, n) => sum + n, 0);
     const retries = this.#retries.reduce((sum, n) => sum + n, 0);
-    if (retries >= floor + share * requests) return false;
+    if (retries >= floor + share * requests + underWay) return false;
     this.#retries[at] = (this.#retries[at] ?? 0) + 1;
     return true;
   }

@@ -12,6 +12,7 @@ import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynam
 import { Console } from "../console/console.ts";
 import { UsageError } from "../errors/usage-error.ts";
 import { HealthMonitor } from "../fleet/health.ts";
+import { ProgressWatch } from "../fleet/progress.ts";
 import { Registry } from "../fleet/registry.ts";
 import { BufferPool } from "../http/buffer-pool.ts";
 import type { EnginePool } from "../http/engine-pool.ts";
@@ -29,6 +30,7 @@ import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { Prefixes } from "./prefixes.ts";
+import { MigrationBudget } from "./migration/budget.ts";
 import { OwnAnswers } from "./own-answers.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import { ResponseAffinity } from "./response-affinity.ts";
@@ -115,6 +117,18 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
         models: endpoint.models,
       }),
   });
+  const progress = new ProgressWatch({
+    clock,
+    registry,
+    stallMs: config.timeouts.stallMs,
+    timeoutMs: config.timeouts.healthCheckMs,
+    engineKey: () => keys.engine,
+    onSuspect: (endpoint) =>
+      log.warn(`engine ${endpoint.id} makes no progress with what it has`, { endpoint: endpoint.id }),
+    onStalled: (endpoint) => {
+      for (const request of ctx.active) request.engineStalled(endpoint);
+    },
+  });
   const prefixes = new Prefixes(256 * 1024 * 1024);
   const parts = { cache: prefixes.index };
   const tracing = await startTracing(config, deps, metrics, log);
@@ -131,13 +145,16 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     config,
     registry,
     health,
+    progress,
     keys,
     metrics,
     log,
     tracing,
     console: config.console || deps.console === true ? new Console(clock, source) : null,
     retryBudget: new RetryBudget(),
+    migrationRetries: new RetryBudget(),
     responses: new ResponseAffinity(),
+    migrationBudget: new MigrationBudget(config.migration.budgetBytes),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: {
       name: config.dynamic.policy,
@@ -183,6 +200,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     clientConnections: () => server.connections,
     bufferedBytes: () => ctx.bufferedBytes,
     draining: () => state.draining || state.retired,
+    keptBytes: () => ctx.migrationBudget.usedBytes,
     revision: () => state.revision,
     version: deps.version,
   });
@@ -211,6 +229,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     () => discovery.stop(),
     () => ctx.queue.stop(),
     () => health.stop(),
+    () => progress.stop(),
     () => keys.close(),
     () => registry.close(),
     () => mirror.stop(),

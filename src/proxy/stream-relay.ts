@@ -10,10 +10,13 @@ import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
+import type { KeptStream } from "./migration/kept-stream.ts";
 import { asChunk, lastChunk, maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 const usageText = '"usage"';
 const usageKey = Buffer.from(usageText);
+/** An engine that was told to stop says so in its last event, as if that were an answer's end. */
+const abortText = '"finish_reason":"abort"';
 const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
 /** At the start of the event: a text that a model makes may speak of `message_stop`, too. */
 const messageEnd = /^(?:event: ?message_stop\r?\n|data: ?\{"type": ?"message_stop")/;
@@ -41,12 +44,16 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   #terminated = false;
   /** Bytes of complete frames in the present read. */
   #frameBytes = 0;
-  /** Where an error frame ends in them: what follows is dropped. */
+  /** Where an event begins in them that must not pass, nor what follows: the engine has failed. */
   #cutAt = -1;
+  /** That event, where it is an error that may be told. */
+  #errorFrame: Buffer | null = null;
   #firstError: Buffer | null = null;
   #askedForResponseId: boolean;
   /** Events of these APIs need a look only where they are errors, usage or the end. */
   readonly #mayTake: boolean;
+  /** Takes what passes, so that another engine can go on. */
+  #kept: KeptStream | null;
 
   constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow, endpointId: string) {
     this.#owner = owner;
@@ -58,6 +65,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     this.#endpointId = endpointId;
     this.#askedForResponseId = row.api === "responses";
     this.#mayTake = row.lastEvent === "[DONE]" || row.lastEvent === null;
+    this.#kept = owner.keep();
   }
 
   onChunkData(buf: Buffer, start: number, end: number): void {
@@ -68,7 +76,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
       this.#firstEnd = end;
     } else (this.#ranges ??= []).push(start, end);
     if (!this.#scanner.feed(buf, start, end)) {
-      this.#end(new LmstackError("engine_bad_response", "The engine's stream has a frame without end."), false);
+      this.#end(new LmstackError("engine_bad_response", "The engine's stream has a frame without end."));
     }
   }
 
@@ -78,7 +86,13 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     if (kind === "comment") return;
     if (kind === "error") {
       if (!this.#hasEvent) this.#firstError = Buffer.from(buf.subarray(payloadStart < 0 ? start : payloadStart, end));
-      this.#cutAt = this.#frameBytes;
+      this.#errorFrame = Buffer.from(buf.subarray(start, end));
+      this.#cutAt = this.#frameBytes - (end - start);
+      return;
+    }
+    if (this.#lastEvent === "[DONE]" && kind === "data" && !this.#keepText(buf, start, end, payloadStart)) {
+      if (!this.#hasEvent) this.#firstError = Buffer.alloc(0);
+      this.#cutAt = this.#frameBytes - (end - start);
       return;
     }
     this.#hasEvent = true;
@@ -146,8 +160,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     }
     const cut = this.#cutAt >= 0;
     this.#drop();
-    if (cut)
-      this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`), true);
+    if (cut) this.#end(new LmstackError("stream_interrupted", `The engine ${this.#endpointId} failed in mid-stream.`));
   }
 
   /**
@@ -156,8 +169,14 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
    */
   takeRead(buf: Buffer, length: number): boolean {
     if (length > maxTextBytes || !areEventChunks(buf, length)) return false;
+    const kept = this.#kept;
+    const plain = kept !== null && kept.keepChunks(buf, length);
+    if (!plain && kept !== null) {
+      if (kept.problem === null) return false;
+      this.#kept = null;
+    }
     const text = buf.toString("latin1", 0, length);
-    if (text.includes(usageText)) return false;
+    if (!plain && (text.includes(usageText) || text.includes(abortText))) return false;
     const exchange = this.#exchange;
     if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
     return true;
@@ -172,7 +191,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
         "stream_interrupted",
         `The engine ${this.#endpointId} ended its stream before the last event.`,
       );
-      if (this.#committed) this.#owner.interrupted(error, false);
+      if (this.#committed) this.#owner.interrupted(error, null, "reset");
       else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
       return;
     }
@@ -226,10 +245,19 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     return all.subarray(0, stop);
   }
 
-  #end(error: LmstackError, told: boolean): void {
+  /** @returns false = the event says that the engine was told to stop, which is no answer's end */
+  #keepText(buf: Buffer, start: number, end: number, payloadStart: number): boolean {
+    if (this.#kept?.keepPlain(buf, start, end) === true) return true;
+    if (buf.toString("latin1", start, end).includes(abortText)) return false;
+    this.#kept?.keepEvent(buf, start, end, payloadStart);
+    return true;
+  }
+
+  #end(error: LmstackError): void {
     this.#over = true;
     this.#connection.destroy();
-    if (this.#committed) this.#owner.interrupted(error, told);
+    const cause = this.#errorFrame !== null ? "error_frame" : this.#cutAt >= 0 ? "abort" : "reset";
+    if (this.#committed) this.#owner.interrupted(error, this.#errorFrame, cause);
     else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
   }
 

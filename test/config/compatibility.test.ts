@@ -135,7 +135,7 @@ test("our own flags of the same style are known", () => {
 });
 
 test("what is planned and not built is refused rather than silently dropped", () => {
-  for (const flag of ["--stall-timeout-seconds", "--hold-timeout-seconds"]) {
+  for (const flag of ["--hold-timeout-seconds"]) {
     assert.match(mistakeOf(["router", "--static-backends", "http://e:1", flag, "20"]), /not .* yet; leave it out/);
   }
 });

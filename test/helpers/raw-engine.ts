@@ -80,6 +80,8 @@ export class RawEngine {
   handler: RawHandler;
   /** Status of `/health`. */
   health = 200;
+  /** What `/metrics` says; null = it is not found. The router asks for it where an engine is silent. */
+  metrics: string | null = null;
   /** Whether checks are answered at all. */
   answersChecks = true;
   port = 0;
@@ -146,7 +148,8 @@ export class RawEngine {
         const { method, target, head, headers, body } = whole;
         const header = (name: string): string | undefined =>
           headers.find(([given]) => given.toLowerCase() === name)?.[1];
-        if (target.endsWith("/health") || (method === "GET" && target.endsWith("/v1/models"))) {
+        const asked = method === "GET" && (target.endsWith("/v1/models") || target.endsWith("/metrics"));
+        if (asked || target.endsWith("/health")) {
           const check = new RawConnection(socket, -1);
           this.checks.push({ method, target, head, headers, body, header, connection: check });
           if (this.answersChecks) this.#answerCheck(socket, target);
@@ -168,6 +171,12 @@ export class RawEngine {
   #answerCheck(socket: net.Socket, target: string): void {
     if (target.endsWith("/health")) {
       socket.end(`HTTP/1.1 ${this.health} Status\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
+      return;
+    }
+    if (target.endsWith("/metrics")) {
+      const text = this.metrics ?? "";
+      const status = this.metrics === null ? "404 Not Found" : "200 OK";
+      socket.end(`HTTP/1.1 ${status}\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`);
       return;
     }
     const data = this.models.map((id) => ({

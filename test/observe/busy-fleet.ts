@@ -24,6 +24,7 @@ export function busyFleet(
     registry,
     clock,
     clientConnections: () => 0,
+    keptBytes: () => 0,
     bufferedBytes: () => 0,
     draining: () => false,
     revision: () => "static",

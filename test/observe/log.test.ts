@@ -26,6 +26,8 @@ const ended = {
   endpoint: null,
   reason: null,
   attempts: 0,
+  migrations: 0,
+  migration: null,
   durationMs: 1,
   firstTokenMs: null,
   promptTokens: null,

@@ -266,6 +266,23 @@ test("C5: an engine's own comments before the first event, which do not pass, do
   assert.equal((await client.response()).text, `: ping\n\n${event("one")}${done}`);
 });
 
+test("C5: a request can do without comments, by a header that is for the router alone", async (t) => {
+  const { engine, router, clock } = await stage(t);
+  engine.script(begun(() => undefined));
+  const client = await RawClient.connect(router.port);
+  client.write(rawRequest("POST", "/v1/chat/completions", body, ["X-LMStack-Heartbeat: off"]));
+  await client.sees("two");
+  for (let i = 0; i < 40; i++) {
+    clock.advance(1000);
+    await turns(2);
+  }
+  engine.connections[0]?.write(Buffer.concat([chunk(done), Buffer.from(lastChunk)]));
+  const response = await client.response();
+  assert.doesNotMatch(response.text, /ping/);
+  assert.match(response.text, /\[DONE\]/);
+  assert.equal(engine.requests[0]?.header("x-lmstack-heartbeat"), undefined);
+});
+
 test("C5: no comments where --sse-heartbeat-seconds is 0, and none into answers that are no streams", async (t) => {
   for (const stream of [true, false]) {
     const { engine, router, clock } = await stage(t, ["--sse-heartbeat-seconds", stream ? "0" : "1"]);

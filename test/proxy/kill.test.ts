@@ -12,7 +12,11 @@ test("one of four engines killed with -9 under load: every request without an ev
   // the one that dies is slow, so that it surely has streams and a queue when its hour comes
   const speeds = [1, 0.1, 1, 1];
   const engines = await Promise.all(speeds.map((speed) => startLmstack(t, [...argv, "--speed", String(speed)])));
-  const router = await startTestRouter(t, ["--static-backends", engines.map((engine) => engine.url).join(",")]);
+  const router = await startTestRouter(t, [
+    "--static-backends",
+    engines.map((engine) => engine.url).join(","),
+    "--no-migrate-streams",
+  ]);
   const doomed = engines[1];
   assert.ok(doomed);
   const endpoint = router.context.registry.list()[1];

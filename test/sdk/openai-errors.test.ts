@@ -140,8 +140,8 @@ test("the openai package raises AuthenticationError for a wrong key, and none fo
 });
 
 for (const variant of ["clean", "reset", "half_frame", "half_chunk"] as const) {
-  test(`a chat stream that the engine cuts (${variant}) throws instead of ending quietly`, async (t) => {
-    const fleet = await startFleet(t);
+  test(`C1: a chat stream that the engine cuts (${variant}) throws instead of ending quietly`, async (t) => {
+    const fleet = await startFleet(t, { argv: ["--no-migrate-streams"] });
     fleet.fault(t, { fault: "cut_mid_stream", variant, after: 3 });
     const stream = await clientOf(fleet.router.url).chat.completions.create({ ...request, stream: true });
     let chunks = 0;
@@ -154,6 +154,27 @@ for (const variant of ["clean", "reset", "half_frame", "half_chunk"] as const) {
     assert.equal(error.code, "stream_interrupted");
     assert.equal(error.type, "api_error");
     await fleet.router.idle();
+  });
+}
+
+for (const variant of ["clean", "reset", "half_frame", "half_chunk"] as const) {
+  test(`C2: a chat and a completion whose engines are cut (${variant}) again and again are whole answers`, async (t) => {
+    const fleet = await startFleet(t);
+    const client = clientOf(fleet.router.url);
+    const asked = { model, max_tokens: 12, stream: true, stream_options: { include_usage: true } } as const;
+    const read = async (): Promise<unknown[]> => {
+      const told: unknown[] = [];
+      for await (const chunk of await client.chat.completions.create({ ...asked, messages }))
+        told.push(chunk.choices[0]?.delta.content, chunk.choices[0]?.finish_reason, chunk.usage?.completion_tokens);
+      for await (const chunk of await client.completions.create({ ...asked, prompt: "Say" }))
+        told.push(chunk.choices[0]?.text, chunk.choices[0]?.finish_reason, chunk.usage?.completion_tokens);
+      return told.filter((entry) => entry !== undefined && entry !== null && entry !== "");
+    };
+    const unbroken = await read();
+    fleet.fault(t, { fault: "cut_mid_stream", variant, after: 3 });
+    assert.deepEqual(await read(), unbroken);
+    await fleet.router.idle();
+    assert.ok(fleet.router.metric('lmstack_migrations_total{cause="reset",result="continued"}') > 4);
   });
 }
 

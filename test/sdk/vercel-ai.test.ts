@@ -65,7 +65,15 @@ test("the ai package, through the router,", async (t) => {
     });
   });
 
-  await t.test("is told of a stream that the engine cuts", async (st) => {
+  await t.test("reads a whole answer where engines are cut in mid-stream", async (st) => {
+    const whole = await streamText({ model, prompt, maxOutputTokens: 12 }).text;
+    fleet.fault(st, { fault: "cut_mid_stream", after: 3 });
+    assert.equal(await streamText({ model, prompt, maxOutputTokens: 12, maxRetries: 0 }).text, whole);
+  });
+
+  await t.test("is told of a stream that the engine cuts and nobody can go on with", async (st) => {
+    fleet.router.context.migrationBudget.take(1024 ** 3 / 4);
+    st.after(() => fleet.router.context.migrationBudget.give(1024 ** 3 / 4));
     fleet.fault(st, { fault: "cut_mid_stream", after: 3 });
     const errors: unknown[] = [];
     const answer = streamText({

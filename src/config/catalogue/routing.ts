@@ -1,7 +1,7 @@
 // Options that say how an engine is chosen, and what is tried when one fails. Part of the catalogue; nothing but
 // definitions.
 
-import { choice, integer, list, optionalInteger, optionalText } from "../option.ts";
+import { boolean, choice, integer, list, optionalInteger, optionalText } from "../option.ts";
 import { policyNames } from "../types.ts";
 
 const commands = ["router", "up"] as const;
@@ -44,6 +44,28 @@ export const routingOptions = {
     min: 0,
     max: 100,
     help: "Further engines tried when one fails before the first event. 2, within a budget that keeps a brown-out from being amplified.",
+  }),
+  "migrate-streams": boolean({
+    group,
+    commands,
+    default: true,
+    help: "Completions and chats whose engine fails in mid-stream go on at another engine, in the same stream, where that is sound.",
+  }),
+  "migration-stream-bytes": integer({
+    group: "Limits",
+    commands: routerOnly,
+    default: 262_144,
+    min: 1024,
+    unit: "bytes",
+    help: "What is kept of one stream's text, so that it can go on elsewhere; a longer one ends with an error when its engine fails.",
+  }),
+  "migration-budget-bytes": integer({
+    group: "Limits",
+    commands: routerOnly,
+    default: 268_435_456,
+    min: 0,
+    unit: "bytes",
+    help: "What is kept of all streams together, with their requests. 256 MiB; beyond it new streams are not kept, as with --no-migrate-streams.",
   }),
   "max-instance-failover-reroute-attempts": optionalInteger({
     group,

@@ -45,7 +45,7 @@ export const timingOptions = {
     group,
     commands,
     default: 15,
-    help: "A comment into a stream that is silent for so long, so that load balancers keep the connection; 0 is none.",
+    help: "A comment into a stream that is silent for so long, so that load balancers keep the connection; 0 is none. A request with the header `x-lmstack-heartbeat: off` gets none.",
   }),
   "head-timeout-seconds": seconds({
     group,
@@ -77,15 +77,7 @@ export const timingOptions = {
     group,
     commands: routerOnly,
     default: 20,
-    state: "not yet",
-    refusals: [
-      {
-        when: "set",
-        why: "hung engines are not told apart by progress yet",
-        fix: "leave it out; --idle-timeout-seconds ends answers that stand still",
-      },
-    ],
-    help: "An engine that makes no progress for so long is taken out.",
+    help: "An engine that has requests and makes no progress with any for so long (no bytes, counters that stand still) is taken out, and what can go on elsewhere does; 0 is never. 20, since a first request with logprobs may compile for 16. New requests avoid it after 3.",
   }),
   "hold-timeout-seconds": seconds({
     group,

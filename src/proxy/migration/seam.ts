@@ -1,0 +1,116 @@
+// Makes the events of a continuation events of the answer that it continues: the same id, one role, tokens counted from the
+// beginning, a stop string that lies across the seam found. Pure but for what it tells the kept stream.
+import { isRecord, isUnset, type Json } from "./json.ts";
+import type { KeptStream, ToldTokens } from "./kept-stream.ts";
+import type { Question } from "./question.ts";
+import { StopScan } from "./stop-seam.ts";
+
+type Event = Record<string, Json>;
+
+/** What becomes of an event: other events for the client, perhaps none; then whether the answer goes on. */
+export interface Woven {
+  readonly events: readonly Event[];
+  /** `aborted`: the engine was told to stop. `broken`: it says what can't be part of this answer. */
+  readonly goes: "on" | "stopped" | "aborted" | "broken";
+}
+
+const on = (...events: Event[]): Woven => ({ events, goes: "on" });
+const broken: Woven = { events: [], goes: "broken" };
+
+export class Seam {
+  readonly #kept: KeptStream;
+  readonly #question: Question;
+  readonly #before: ToldTokens | null;
+  readonly #stops: StopScan;
+  /** Events with something generated, for an end that the engine does not count. */
+  #generated = 0;
+
+  /** @param before tokens of the prompt and of the answer up to the seam; null = unknown, and nobody wants to know */
+  constructor(kept: KeptStream, question: Question, before: ToldTokens | null) {
+    this.#kept = kept;
+    this.#question = question;
+    this.#before = before;
+    this.#stops = new StopScan(question.stops, question.includesStop, kept.text);
+  }
+
+  /** @param event a parsed event of the continuation; it is changed */
+  weave(event: Event): Woven {
+    const { choices, usage } = event;
+    const { identity } = this.#kept;
+    if (identity !== null) Object.assign(event, identity);
+    if (isRecord(usage)) this.#count(usage);
+    if (!Array.isArray(choices) || choices.length > 1) return broken;
+    const choice: Json = choices[0];
+    if (choice === undefined) return this.#pass(event);
+    if (!isRecord(choice)) return broken;
+    if (choice["finish_reason"] === "abort") return { events: [], goes: "aborted" };
+    if ("prompt_token_ids" in event) event["prompt_token_ids"] = null;
+    if ("prompt_token_ids" in choice) choice["prompt_token_ids"] = null;
+    const { delta } = choice;
+    const carrier = isRecord(delta) ? delta : choice;
+    const key = isRecord(delta) ? "content" : "text";
+    const opens = isRecord(delta) && !isUnset(delta["role"]);
+    if (opens && this.#kept.sawRole) delete carrier["role"];
+    const finish = choice["finish_reason"];
+    const text = carrier[key];
+    if (typeof text !== "string") {
+      const rest = isUnset(finish) ? "" : this.#stops.rest();
+      if (rest !== "") carrier[key] = rest;
+      return this.#pass(event);
+    }
+    if (opens && this.#kept.sawRole && text === "" && isUnset(finish)) return on();
+    this.#generated++;
+    const seam = this.#stops.push(text);
+    carrier[key] = isUnset(finish) || seam.stop !== null ? seam.text : seam.text + this.#stops.rest();
+    if (seam.stop === null) return this.#pass(event);
+    choice["finish_reason"] = "stop";
+    choice["stop_reason"] = seam.stop;
+    return this.#stop(event);
+  }
+
+  #pass(event: Event): Woven {
+    return this.#kept.keep(event) ? on(event) : broken;
+  }
+
+  /** The answer ends here, though the engine would go on. */
+  #stop(event: Event): Woven {
+    if (!this.#kept.keep(event)) return broken;
+    if (!this.#question.wantsUsage || this.#before === null) return { events: [event], goes: "stopped" };
+    const told = { prompt: this.#before.prompt, completion: this.#before.completion + this.#generated };
+    return { events: [event, usageEvent(this.#kept, this.#question.api, told)], goes: "stopped" };
+  }
+
+  #count(usage: Event): void {
+    const before = this.#before;
+    const completion = usage["completion_tokens"];
+    if (before === null || typeof completion !== "number") return;
+    usage["prompt_tokens"] = before.prompt;
+    usage["completion_tokens"] = before.completion + completion;
+    usage["total_tokens"] = before.prompt + before.completion + completion;
+    const details = usage["prompt_tokens_details"];
+    if (!isRecord(details)) return;
+    // what the second engine had cached includes the answer so far
+    for (const [name, value] of Object.entries(details)) {
+      if (typeof value === "number") details[name] = Math.min(value, before.prompt);
+    }
+  }
+}
+
+const objects = { completions: "text_completion", chat: "chat.completion.chunk" } as const;
+
+/** The event that counts a whole answer. */
+export function usageEvent(kept: KeptStream, api: Question["api"], told: ToldTokens): Event {
+  const usage = {
+    prompt_tokens: told.prompt,
+    total_tokens: told.prompt + told.completion,
+    completion_tokens: told.completion,
+  };
+  return { ...kept.identity, object: objects[api], choices: [], usage };
+}
+
+/** The event that ends an answer which has reached its limit with its last token. */
+export function lengthEvent(kept: KeptStream, api: Question["api"]): Event {
+  const end = { logprobs: null, finish_reason: "length", stop_reason: null };
+  const choice = api === "chat" ? { index: 0, delta: {}, ...end } : { index: 0, text: "", ...end };
+  return { ...kept.identity, object: objects[api], choices: [choice] };
+}
