@@ -3,6 +3,7 @@
 import type { ApiName } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
 import type { Outcome } from "../errors/catalogue.ts";
+import type { Score } from "../routing/policy.ts";
 import type { AttemptOutcome } from "./catalogue.ts";
 
 /** A request as it arrived. Times by the router's clock. */
@@ -23,6 +24,8 @@ export interface TracedChoice {
   readonly reason: string;
   readonly endpoint: string;
   readonly candidates: readonly TracedCandidate[];
+  /** What the policy made of them; empty = it has no scores. */
+  readonly scores: readonly Score[];
   /** Prompt tokens that the endpoint is believed to have cached. */
   readonly cachedTokens: number;
   readonly askedAtMs: number;

@@ -111,9 +111,9 @@ export class RequestRecord {
   #traceChoice(traced: RequestTrace, selection: Selection, askedAtMs: number, doneMs: number): void {
     const { registry, routing } = this.#ctx;
     const candidates = (registry.serving(this.#model ?? "") ?? []).map(({ id, inFlight }) => ({ id, inFlight }));
-    const { reason, cachedTokens } = selection;
+    const { reason, cachedTokens, scores = [] } = selection;
     const endpoint = selection.endpoint.id;
-    traced.chose({ policy: routing.name, reason, endpoint, candidates, cachedTokens, askedAtMs }, doneMs);
+    traced.chose({ policy: routing.name, reason, endpoint, candidates, scores, cachedTokens, askedAtMs }, doneMs);
   }
 
   retried(reason: RetryReason): void {

@@ -1,7 +1,7 @@
 // From the endpoints that serve a model to the one that gets the request: leaves out what may not be used and hands the rest
 // to the policy.
 import type { Endpoint } from "../fleet/endpoint.ts";
-import { isWait, type ChoiceReason, type RequestView } from "../routing/policy.ts";
+import { isWait, type ChoiceReason, type RequestView, type Score } from "../routing/policy.ts";
 import type { RouterContext } from "./context.ts";
 
 export interface Selection {
@@ -9,6 +9,8 @@ export interface Selection {
   readonly reason: ChoiceReason;
   /** Prompt tokens that the endpoint is believed to have cached. */
   readonly cachedTokens: number;
+  /** How the candidates looked, where the request is traced and the policy can say. */
+  readonly scores?: readonly Score[];
 }
 
 /** The request had better wait in the router. */
@@ -34,7 +36,9 @@ export function selectEndpoint(
   // nobody goes past those that wait already without having been compared with them
   if (isWait(choice) || (view.mayWait && ctx.queue.length(view.model) > 0))
     return { wait: true, uncachedTokens: view.promptTokens - cachedTokens, candidates: usable };
-  return { endpoint: usable[choice.index] ?? first, reason: choice.reason, cachedTokens };
+  const selection = { endpoint: usable[choice.index] ?? first, reason: choice.reason, cachedTokens };
+  if (ctx.tracing === null) return selection;
+  return { ...selection, scores: ctx.routing.choose.explain?.(view, usable) ?? [] };
 }
 
 /** Endpoints that serve a model and may be used now. */

@@ -103,6 +103,7 @@ class OtelRequestTrace implements RequestTrace {
 
   chose(choice: TracedChoice, nowMs: number): void {
     const candidates = choice.candidates.slice(0, maxCandidates);
+    const scores = choice.scores.slice(0, maxCandidates);
     const span = this.#tracer.startSpan(
       "route",
       {
@@ -114,6 +115,15 @@ class OtelRequestTrace implements RequestTrace {
           "lmstack.cached_tokens.predicted": choice.cachedTokens,
           "lmstack.candidates": candidates.map(({ id }) => id),
           "lmstack.candidates.in_flight": candidates.map(({ inFlight }) => inFlight),
+          ...(scores.length === 0
+            ? {}
+            : {
+                "lmstack.scores.endpoint": scores.map(({ id }) => id),
+                "lmstack.scores.cost": scores.map(({ cost }) => cost),
+                "lmstack.scores.wait_ms": scores.map(({ waitMs }) => waitMs),
+                "lmstack.scores.prefill_ms": scores.map(({ prefillMs }) => prefillMs),
+                "lmstack.scores.cached_tokens": scores.map(({ cachedTokens }) => cachedTokens),
+              }),
         },
       },
       this.#context,
