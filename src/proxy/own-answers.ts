@@ -23,9 +23,15 @@ const json = ["content-type", "application/json"];
 const eventStream = ["content-type", "text/event-stream; charset=utf-8", "cache-control", "no-store"];
 const noStore = [...json, "cache-control", "no-store"];
 
+/** How long a router that could serve waits until the engines that it found have told their models. */
+const introductionMs = 5_000;
+
 export class OwnAnswers {
   readonly #ctx: RouterContext;
   readonly #state: OwnState;
+  /** The engines of the first list were asked, or were given time enough. */
+  #introduced = false;
+  #syncedAtMs: number | null = null;
 
   constructor(ctx: RouterContext, state: OwnState) {
     this.#ctx = ctx;
@@ -114,13 +120,28 @@ export class OwnAnswers {
 
   /** Whether this router should get traffic. The absence of engines is no reason: one dead model must not take all away. */
   #ready(exchange: Exchange): void {
-    const reason = this.#state.draining()
-      ? "draining"
-      : this.#ctx.registry.synced
-        ? null
-        : `waiting for the first list of endpoints${this.#problem()}`;
+    const reason = this.#state.draining() ? "draining" : this.#starting();
     if (reason === null) exchange.answer(200, noStore, JSON.stringify({ status: "ready" }));
     else exchange.answer(503, noStore, JSON.stringify({ status: "not ready", reason }));
+  }
+
+  /**
+   * What a router that has just been started waits for; null = nothing any more. One that is new in a rollout gets its share
+   * of requests from the moment on that it is ready, so the engines that it found have to be known by then; but not for
+   * longer than a moment, for some of them may be dead.
+   */
+  #starting(): string | null {
+    if (this.#introduced) return null;
+    const { clock, config, registry } = this.#ctx;
+    if (!registry.synced) return `waiting for the first list of endpoints${this.#problem()}`;
+    const now = clock.nowMs();
+    this.#syncedAtMs ??= now;
+    const asked = registry.list().every((endpoint) => endpoint.configuredModels !== null || endpoint.asked);
+    const found = config.dynamic.discovery.kind !== "static";
+    if (found && !asked && now - this.#syncedAtMs < introductionMs)
+      return "asking the engines of the first list for their models";
+    this.#introduced = true;
+    return null;
   }
 
   #problem(): string {
