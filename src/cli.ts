@@ -32,6 +32,15 @@ async function main(): Promise<number> {
       const { runLab } = await import("./commands/lab.ts");
       return runLab(parsed.options);
     }
+    case "bench": {
+      for (const warning of parsed.warnings) process.stderr.write(`lmstack: warning: ${warning}\n`);
+      const { runBench } = await import("./commands/bench.ts");
+      return runBench(parsed.options);
+    }
+    case "compare": {
+      const { runComparison } = await import("./commands/bench.ts");
+      return runComparison(parsed.files);
+    }
     case "check": {
       const { runCheck } = await import("./commands/check.ts");
       return runCheck(parsed.file);

@@ -1,12 +1,10 @@
 // `lmstack lab`: reads the workload, runs every policy at every rate in virtual time, and says what came out: a table on
 // standard output, JSON and a page where they are asked for. Wires the parts together; it holds no logic of its own.
 
-import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { generatorNames, isGeneratorName } from "../bench/workload/generators.ts";
-import { meanRps, type Workload } from "../bench/workload/workload.ts";
+import { loadWorkload } from "../bench/workload/source.ts";
+import type { Workload } from "../bench/workload/workload.ts";
 import { systemClock } from "../clock.ts";
-import { diskFiles, readText } from "../config/files.ts";
 import type { LabOptions } from "../config/types.ts";
 import { UsageError } from "../errors/usage-error.ts";
 import { findEngines, findRate, type Capacity } from "../lab/capacity.ts";
@@ -14,9 +12,10 @@ import { parseObjectives } from "../lab/objective.ts";
 import { allPolicies, policyNames, policyOf } from "../lab/policies.ts";
 import { LabPool, type PoolProgress } from "../lab/pool.ts";
 import { capacityTable, labPage, labTable } from "../lab/report.ts";
-import { loadWorkload, type LabJob, type LabRun, type LabSetup, type WorkloadSource } from "../lab/run.ts";
+import type { LabJob, LabRun, LabSetup } from "../lab/run.ts";
 import { readPreset } from "./preset.ts";
 import { progressBar } from "./progress-bar.ts";
+import { aboutWorkload, workloadRates, workloadSource, writeResult } from "./workload.ts";
 
 const defaultRequests = 2000;
 const mostThreads = 8;
@@ -26,7 +25,7 @@ export async function runLab(options: LabOptions): Promise<number> {
   const policies = policiesOf(options.policies);
   const objectives = parseObjectives(options.slo);
   const setup: LabSetup = {
-    source: sourceOf(options),
+    source: workloadSource(options, defaultRequests),
     preset: readPreset(options.preset),
     seed: options.seed,
     maxNumSeqs: options.maxNumSeqs,
@@ -35,12 +34,12 @@ export async function runLab(options: LabOptions): Promise<number> {
     scrapeMs: options.scrapeMs,
   };
   const workload = loadWorkload(setup.source);
-  const own = meanRps(workload);
-  if (options.rps.length > 0 && own === 0) {
-    throw new UsageError("--rps: all requests of the workload arrive at one time; leave --rps out");
-  }
-  const rates = options.rps.length > 0 ? options.rps.map((rps) => rps / own) : options.rates;
-  const about = aboutRun(options, workload);
+  const rates = workloadRates(options, workload);
+  const { engines, routers } = options;
+  const about = [
+    ...aboutWorkload(workload),
+    `${engines} engines of ${options.preset}, ${routers} ${routers === 1 ? "router" : "routers"}, seed ${options.seed}`,
+  ];
   for (const line of about) process.stderr.write(`${line}\n`);
 
   const pool = new LabPool(setup, options.jobs ?? Math.min(availableParallelism(), mostThreads));
@@ -78,8 +77,8 @@ export async function runLab(options: LabOptions): Promise<number> {
   }
   const lines = options.find === null ? labTable(runs.map(({ result }) => result)) : capacityTable(capacities);
   process.stdout.write(`${lines.join("\n")}\n`);
-  if (options.json !== null) write("--json", options.json, jsonText(options, workload, runs, capacities));
-  if (options.html !== null) write("--html", options.html, labPage(about, runs, capacities));
+  if (options.json !== null) writeResult("--json", options.json, jsonText(options, workload, runs, capacities));
+  if (options.html !== null) writeResult("--html", options.html, labPage(about, runs, capacities));
   return 0;
 }
 
@@ -96,30 +95,6 @@ function policiesOf(names: readonly string[]): string[] {
     );
   });
   return [...new Set(found)];
-}
-
-function sourceOf({ trace, workload, requests, seed }: LabOptions): WorkloadSource {
-  if (trace !== null) {
-    const read = readText(diskFiles, trace);
-    if ("reason" in read) throw new UsageError(`--trace ${trace}: ${read.reason}; give the path of a readable file`);
-    return { trace: { path: trace, text: read.text }, requests };
-  }
-  if (!isGeneratorName(workload)) {
-    throw new UsageError(`--workload ${workload}: there is no such workload; give one of ${generatorNames.join(", ")}`);
-  }
-  return { generator: workload, requests: requests ?? defaultRequests, seed };
-}
-
-function aboutRun({ engines, preset, routers, seed }: LabOptions, workload: Workload): string[] {
-  const { requests, notes } = workload;
-  const mean = (of: (request: (typeof requests)[number]) => number): number =>
-    Math.round(requests.reduce((sum, request) => sum + of(request), 0) / requests.length);
-  return [
-    `${workload.name}: ${requests.length} requests, ${meanRps(workload).toFixed(2)} per second at rate 1, ` +
-      `mean prompt ${mean(({ promptTokens }) => promptTokens)} tokens, mean answer ${mean(({ answer }) => answer.tokens)}`,
-    ...notes,
-    `${engines} engines of ${preset}, ${routers} ${routers === 1 ? "router" : "routers"}, seed ${seed}`,
-  ];
 }
 
 /** One bar for all runs. */
@@ -160,13 +135,4 @@ function jsonText(
     ...(options.find === null ? {} : { capacities }),
   };
   return `${JSON.stringify(report, null, 2)}\n`;
-}
-
-function write(option: string, path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${option} ${path}: can't be written (${reason}); give a path in a folder that exists`);
-  }
 }

@@ -11,6 +11,7 @@ const commandSummaries = {
   router: "the router alone, in front of running engines",
   engine: "a simulated vLLM engine, or several",
   lab: "policies and fleets judged on a workload, in virtual time",
+  bench: "load on an OpenAI-compatible URL, in real time",
   check: "says what is wrong in a configuration file",
   top: "the endpoints of a running router, live in a terminal",
 } as const;
@@ -20,6 +21,7 @@ const usages: Readonly<Record<OptionCommand, readonly string[]>> = {
   up: ["lmstack up [options]"],
   engine: ["lmstack engine [options]"],
   lab: ["lmstack lab --trace FILE [options]", "lmstack lab --workload NAME [options]"],
+  bench: ["lmstack bench --url URL [options]", "lmstack bench --compare A.json B.json"],
 };
 
 export function mainHelp(): string {

@@ -1,28 +1,79 @@
-// From checked values to what `lmstack lab` is told: lists of numbers, and what can't be asked together. Pure.
+// From checked values to what `lmstack lab` and `lmstack bench` are told: lists of numbers, and what can't be asked together.
+// Pure.
 
 import type { OptionName } from "./catalogue/index.ts";
 import type { Problem } from "./problem.ts";
 import type { Resolved } from "./resolve.ts";
-import type { LabOptions } from "./types.ts";
+import type { BenchOptions, LabOptions, WorkloadOptions } from "./types.ts";
 
 export function labOptions(resolved: Resolved): {
   readonly options: LabOptions;
   readonly problems: readonly Problem[];
 } {
-  const { values: v, origins } = resolved;
-  const problems: Problem[] = [];
-  const said = (name: OptionName, other: OptionName, reason: string, fix: string): void => {
-    const origin = origins.get(name);
-    if (origin !== undefined && origins.has(other)) problems.push({ origin, value: null, reason, fix });
+  const { values: v } = resolved;
+  const { options, problems } = workloadOptions(resolved);
+  const find = "the rate is what --find-capacity looks for";
+  problems.push(...together(resolved, "find-engines", "find-capacity", "--find-capacity looks for something else"));
+  problems.push(
+    ...together(resolved, "rate", "find-capacity", find),
+    ...together(resolved, "rps", "find-capacity", find),
+  );
+  return {
+    options: {
+      ...options,
+      policies: v.policy,
+      engines: v.engines,
+      preset: v.preset,
+      maxNumSeqs: v["max-num-seqs"],
+      maxNumBatchedTokens: v["max-num-batched-tokens"],
+      routers: v.routers,
+      scrapeMs: v["scrape-interval"] * 1000,
+      jobs: v.jobs,
+      find: v["find-capacity"] ? "rate" : v["find-engines"] ? "engines" : null,
+      slo: v.slo,
+    },
+    problems,
   };
-  said("rps", "rate", "--rate says how fast already", "give one of them");
-  said("workload", "trace", "--trace says what to send already", "give one of them");
-  said("find-engines", "find-capacity", "--find-capacity looks for something else", "give one of them");
-  if (v["find-capacity"]) {
-    said("rate", "find-capacity", "the rate is what --find-capacity looks for", "leave --rate out");
-    said("rps", "find-capacity", "the rate is what --find-capacity looks for", "leave --rps out");
+}
+
+export function benchOptions(resolved: Resolved): {
+  readonly options: BenchOptions;
+  readonly problems: readonly Problem[];
+} {
+  const { values: v, origins } = resolved;
+  const { options, problems } = workloadOptions(resolved);
+  for (const name of ["rate", "rps"] as const) {
+    const origin = origins.get(name);
+    if (origin === undefined || v[name].length === 1) continue;
+    problems.push({ origin, value: v[name].join(","), reason: "one run at a time", fix: "give one number" });
   }
-  const options: LabOptions = {
+  for (const name of ["rate", "rps"] as const) {
+    problems.push(...together(resolved, name, "concurrency", "--concurrency sends without arrival times"));
+  }
+  return {
+    options: {
+      ...options,
+      url: v.url,
+      model: v.model[0] ?? null,
+      apiKey: v["api-key"][0] ?? null,
+      api: v.api,
+      ignoreEos: v["ignore-eos"],
+      warmup: v.warmup,
+      concurrency: v.concurrency,
+      timeoutMs: v.timeout * 1000,
+      maxLagMs: v["max-lag"] * 1000,
+    },
+    problems,
+  };
+}
+
+function workloadOptions(resolved: Resolved): { readonly options: WorkloadOptions; readonly problems: Problem[] } {
+  const { values: v } = resolved;
+  const problems: Problem[] = [
+    ...together(resolved, "rps", "rate", "--rate says how fast already"),
+    ...together(resolved, "workload", "trace", "--trace says what to send already"),
+  ];
+  const options: WorkloadOptions = {
     trace: v.trace,
     workload: v.workload,
     requests: v.requests,
@@ -31,18 +82,15 @@ export function labOptions(resolved: Resolved): {
     seed: v.seed,
     json: v.json,
     html: v.html,
-    policies: v.policy,
-    engines: v.engines,
-    preset: v.preset,
-    maxNumSeqs: v["max-num-seqs"],
-    maxNumBatchedTokens: v["max-num-batched-tokens"],
-    routers: v.routers,
-    scrapeMs: v["scrape-interval"] * 1000,
-    jobs: v.jobs,
-    find: v["find-capacity"] ? "rate" : v["find-engines"] ? "engines" : null,
-    slo: v.slo,
   };
   return { options, problems };
+}
+
+/** What two options say of each other when both are given. */
+function together({ origins, values }: Resolved, name: OptionName, other: OptionName, reason: string): Problem[] {
+  const origin = origins.get(name);
+  if (origin === undefined || !origins.has(other) || values[other] === false) return [];
+  return [{ origin, value: null, reason, fix: "give one of them" }];
 }
 
 function positiveNumbers({ values, origins }: Resolved, name: "rate" | "rps", problems: Problem[]): number[] {

@@ -3,13 +3,14 @@
 
 import { z } from "zod";
 
-export const optionCommands = ["router", "up", "engine", "lab"] as const;
+export const optionCommands = ["router", "up", "engine", "lab", "bench"] as const;
 export type OptionCommand = (typeof optionCommands)[number];
 
 /** In the order in which `--help` and the documentation show them. */
 export const optionGroups = [
   "Workload",
   "Runs in virtual time",
+  "Load in real time",
   "Simulated engines",
   "Endpoints",
   "Routing",

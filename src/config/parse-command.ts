@@ -15,8 +15,8 @@ import { optionCommands, type OptionCommand } from "./option.ts";
 import { throwFirst, type Problem } from "./problem.ts";
 import { resolve, type Resolved } from "./resolve.ts";
 import { buildRouterConfig, logLevels } from "./router-config.ts";
-import { labOptions } from "./lab-options.ts";
-import type { EngineCommandOptions, LabOptions, RouterConfig, TopOptions, UpOptions } from "./types.ts";
+import { benchOptions, labOptions } from "./lab-options.ts";
+import type { BenchOptions, EngineCommandOptions, LabOptions, RouterConfig, TopOptions, UpOptions } from "./types.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -35,11 +35,13 @@ export type ParsedCommand =
       readonly warnings: readonly string[];
     }
   | { readonly command: "lab"; readonly options: LabOptions; readonly warnings: readonly string[] }
+  | { readonly command: "bench"; readonly options: BenchOptions; readonly warnings: readonly string[] }
+  | { readonly command: "compare"; readonly files: readonly string[] }
   | { readonly command: "check"; readonly target: "config"; readonly file: string }
   | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "print"; readonly text: string };
 
-const commandNames = ["up", "router", "engine", "lab", "check", "top", "help"] as const;
+const commandNames = ["up", "router", "engine", "lab", "bench", "check", "top", "help"] as const;
 
 /**
  * Reads everything that a command is told.
@@ -53,6 +55,7 @@ export function parseCommand(argv: readonly string[], env: Environment, files: F
   if (name === "help") return parseHelp(rest);
   if (name === "check") return parseCheck(rest);
   if (name === "top") return parseTop(rest);
+  if (name === "bench" && rest[0] === "--compare") return parseComparison(rest.slice(1));
   if (isOptionCommand(name)) return parseOptions(name, rest, env, files);
   const near = nearest(name, commandNames);
   const fix = near === null ? `commands are ${commandNames.join(", ")}` : `did you mean lmstack ${near}?`;
@@ -130,6 +133,11 @@ function parseTop(argv: readonly string[]): ParsedCommand {
   return { command: "top", options: { url, keyFile, once } };
 }
 
+function parseComparison(files: readonly string[]): ParsedCommand {
+  if (files.length === 2 && files.every((file) => !file.startsWith("-"))) return { command: "compare", files };
+  throw mistake(`bench --compare ${files.join(" ")}: two files are compared; write --compare A.json B.json`);
+}
+
 function parseOptions(command: OptionCommand, argv: readonly string[], env: Environment, files: Files): ParsedCommand {
   const flags = readArgv(command, argv);
   if (flags.help) return print(commandHelp(command));
@@ -151,6 +159,11 @@ function parseOptions(command: OptionCommand, argv: readonly string[], env: Envi
     const lab = labOptions(resolved);
     throwFirst([...resolved.problems, ...lab.problems]);
     return { command, options: lab.options, warnings: resolved.warnings };
+  }
+  if (command === "bench") {
+    const bench = benchOptions(resolved);
+    throwFirst([...resolved.problems, ...bench.problems]);
+    return { command, options: bench.options, warnings: resolved.warnings };
   }
   const built = buildRouterConfig(resolved, files, { apiServer: apiServer(env) });
   throwFirst([...resolved.problems, ...built.problems]);

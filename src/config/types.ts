@@ -273,8 +273,8 @@ export interface EngineCommandOptions {
   readonly faultNames: readonly string[];
 }
 
-/** What `lmstack lab` is told. */
-export interface LabOptions {
+/** What is asked, for `lmstack lab` and `lmstack bench`. */
+export interface WorkloadOptions {
   /** File to replay; `null` = the generated workload. */
   readonly trace: string | null;
   readonly workload: string;
@@ -287,6 +287,10 @@ export interface LabOptions {
   readonly seed: number;
   readonly json: string | null;
   readonly html: string | null;
+}
+
+/** What `lmstack lab` is told. */
+export interface LabOptions extends WorkloadOptions {
   readonly policies: readonly string[];
   readonly engines: number;
   readonly preset: string;
@@ -299,4 +303,20 @@ export interface LabOptions {
   readonly find: "rate" | "engines" | null;
   /** As written: `ttft_p90=2s`. */
   readonly slo: readonly string[];
+}
+
+/** What `lmstack bench` is told. */
+export interface BenchOptions extends WorkloadOptions {
+  readonly url: string;
+  /** `null` = the first that the URL lists. */
+  readonly model: string | null;
+  readonly apiKey: string | null;
+  readonly api: "chat" | "completions";
+  readonly ignoreEos: boolean;
+  /** Requests that are not counted. */
+  readonly warmup: number;
+  /** Closed loop: so many at any time; `null` = by arrivals. */
+  readonly concurrency: number | null;
+  readonly timeoutMs: number;
+  readonly maxLagMs: number;
 }

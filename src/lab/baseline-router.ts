@@ -9,7 +9,6 @@ type Counts = { -readonly [K in keyof BaselineEndpoint]: number };
 export function baselineRouter(choose: Baseline, fleet: LabFleet, random: Random): LabRouter {
   const endpoints = fleet.engines.map((): Counts => ({
     inFlight: 0,
-    outstandingTokens: 0,
     prefillTokens: 0,
     activeBlocks: 0,
     matchedTokens: 0,
@@ -32,7 +31,6 @@ export function baselineRouter(choose: Baseline, fleet: LabFleet, random: Random
       if (endpoint === undefined) throw new Error(`a baseline chose ${chosen} of ${endpoints.length}`);
       uncached[request] = promptTokens - endpoint.matchedTokens;
       endpoint.inFlight++;
-      endpoint.outstandingTokens += promptTokens;
       endpoint.prefillTokens += uncached[request] ?? 0;
       endpoint.activeBlocks += promptTokens / 16;
       fleet.send(request, chosen);
@@ -46,7 +44,6 @@ export function baselineRouter(choose: Baseline, fleet: LabFleet, random: Random
       const { promptTokens = 0 } = fleet.requests[request] ?? {};
       if (endpoint === undefined) return;
       endpoint.inFlight--;
-      endpoint.outstandingTokens -= promptTokens;
       endpoint.activeBlocks -= promptTokens / 16;
     },
   };

@@ -3,15 +3,8 @@
 
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import {
-  loadWorkload,
-  prepare,
-  runJob,
-  type LabJob,
-  type LabRun,
-  type LabSetup,
-  type PreparedWorkload,
-} from "./run.ts";
+import { loadWorkload } from "../bench/workload/source.ts";
+import { prepare, runJob, type LabJob, type LabRun, type LabSetup, type PreparedWorkload } from "./run.ts";
 import type { FromWorker } from "./worker.ts";
 
 export interface PoolProgress {

@@ -1,9 +1,8 @@
 // One cell of the table: a policy at a rate. Prepares a workload once, runs it as often as asked, and makes figures of what
 // was measured. Equal input gives equal output, to the last digit.
 
-import { generate, isGeneratorName } from "../bench/workload/generators.ts";
-import { readTrace } from "../bench/workload/traces.ts";
-import { atRate, firstOf, meanRps, type Workload } from "../bench/workload/workload.ts";
+import type { WorkloadSource } from "../bench/workload/source.ts";
+import { atRate, meanRps, type Workload } from "../bench/workload/workload.ts";
 import { GapCounter, mean, quantile } from "../bench/statistics.ts";
 import { Random, type Preset } from "../engine/core/index.ts";
 import { makeRouter, policyOf, type PolicyKind } from "./policies.ts";
@@ -12,11 +11,6 @@ import { PrefixTree, type BlockNames } from "./prefix-tree.ts";
 import { promptsOf } from "./prompts.ts";
 import { replicatedRouter } from "./replicated-router.ts";
 import { engineBlockTokens, simulate, type LoadSample, type RunOutput } from "./simulation.ts";
-
-/** Where the requests come from. Plain data: it goes to worker threads. */
-export type WorkloadSource =
-  | { readonly trace: { readonly path: string; readonly text: string }; readonly requests: number | null }
-  | { readonly generator: string; readonly requests: number; readonly seed: number };
 
 /** What all runs of one command share. */
 export interface LabSetup {
@@ -79,16 +73,6 @@ export interface PreparedWorkload {
   readonly prompts: readonly LabPrompt[];
 }
 
-/** @throws UsageError when the trace can't be read */
-export function loadWorkload(source: WorkloadSource): Workload {
-  if ("trace" in source) {
-    const trace = readTrace(source.trace.path, source.trace.text);
-    return source.requests === null ? trace : firstOf(trace, source.requests);
-  }
-  if (!isGeneratorName(source.generator)) throw new Error(`there is no workload ${source.generator}`);
-  return generate(source.generator, { seed: source.seed, requests: source.requests });
-}
-
 export function prepare(workload: Workload): PreparedWorkload {
   const tree = new PrefixTree(workload);
   return { workload, names: tree.blocksOf(engineBlockTokens), prompts: promptsOf(workload, tree) };
@@ -149,7 +133,7 @@ function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapC
   return {
     policy: job.policy,
     kind: policyOf(job.policy)?.kind ?? "own",
-    rate: job.rate,
+    rate: rounded(job.rate, 4),
     rps: rounded(meanRps(workload), 3),
     engines: job.engines,
     requests: requests.length,

@@ -1,7 +1,8 @@
 // A thread of the lab: prepares the workload once, then runs jobs as they are handed to it. Talks in messages only.
 
 import { parentPort, workerData } from "node:worker_threads";
-import { loadWorkload, prepare, runJob, type LabJob, type LabRun, type LabSetup } from "./run.ts";
+import { loadWorkload } from "../bench/workload/source.ts";
+import { prepare, runJob, type LabJob, type LabRun, type LabSetup } from "./run.ts";
 
 export type FromWorker =
   | { readonly kind: "progress"; readonly share: number }

@@ -3,7 +3,7 @@ import { generate, type GeneratorName } from "../../src/bench/workload/generator
 import { findPreset } from "../../src/engine/core/index.ts";
 import { prepare, runJob, type LabJob, type LabResult, type LabSetup } from "../../src/lab/run.ts";
 
-const preset = findPreset("llama-3.3-70b-4xh100") ?? { id: "", b0Us: 0, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 2 };
+export const preset = findPreset("llama-3.3-70b-4xh100") ?? { id: "", b0Us: 0, b1Us: 0, b2Us: 0, b3Us: 0, kvBlocks: 2 };
 
 export function setupOf(generator: GeneratorName, requests: number, changed: Partial<LabSetup> = {}): LabSetup {
   return {

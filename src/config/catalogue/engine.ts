@@ -21,12 +21,13 @@ export const engineOptions = {
   }),
   model: list({
     group,
-    commands: both,
+    commands: ["up", "engine", "bench"],
     default: ["facebook/opt-125m"],
+    defaultFor: { bench: [] },
     repeatable: true,
     placeholder: "MODEL",
     expects: "the name of a model",
-    help: "Model that each engine serves.",
+    help: "Model that each engine serves. The bench asks for the first one; without it, for the first that the URL lists.",
   }),
   preset: text({
     group,
@@ -37,7 +38,7 @@ export const engineOptions = {
   }),
   seed: integer({
     group,
-    commands: andLab,
+    commands: ["up", "engine", "lab", "bench"],
     default: 0,
     min: 0,
     max: 4_294_967_295,
@@ -59,13 +60,13 @@ export const engineOptions = {
   }),
   "api-key": list({
     group,
-    commands: engineOnly,
+    commands: ["engine", "bench"],
     default: [],
     repeatable: true,
     placeholder: "KEY",
     secret: true,
     expects: "a key",
-    help: "Key that `/v1/*` asks for.",
+    help: "Key that `/v1/*` asks for; the bench sends the first one.",
   }),
   "max-model-len": integer({
     group,

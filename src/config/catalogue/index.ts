@@ -3,6 +3,7 @@
 
 import { defaultOf, type Option, type OptionCommand, type OptionValue } from "../option.ts";
 import { discoveryOptions } from "./discovery.ts";
+import { benchOptions } from "./bench.ts";
 import { endpointOptions } from "./endpoints.ts";
 import { engineOptions } from "./engine.ts";
 import { engineServerOptions } from "./engine-vllm.ts";
@@ -15,6 +16,7 @@ import { timingOptions } from "./timing.ts";
 
 export const catalogue = {
   ...labOptions,
+  ...benchOptions,
   ...endpointOptions,
   ...engineOptions,
   ...engineServerOptions,

@@ -1,9 +1,9 @@
-// Options of `lmstack lab`: a workload, policies, a fleet. Part of the catalogue;
+// Options of `lmstack lab`: a workload, which `lmstack bench` takes as well, policies, a fleet. Part of the catalogue;
 // nothing but definitions.
 
 import { boolean, file, integer, list, optionalInteger, optionalText, seconds, text } from "../option.ts";
 
-const both = ["lab"] as const;
+const both = ["lab", "bench"] as const;
 const labOnly = ["lab"] as const;
 const group = "Workload" as const;
 const virtual = "Runs in virtual time" as const;
@@ -30,7 +30,7 @@ export const labOptions = {
     min: 1,
     max: 10_000_000,
     unit: "requests",
-    help: "How many: the first of a trace, else all of it; 2000 of a generated workload.",
+    help: "How many: the first of a trace, else all of it; 2000 of a generated workload, 200 for the bench.",
   }),
   rate: list({
     group,
@@ -38,7 +38,7 @@ export const labOptions = {
     default: ["1"],
     placeholder: "X,Y",
     expects: "factors with commas between them",
-    help: "Factor on the workload's own arrivals.",
+    help: "Factor on the workload's own arrivals. The bench takes one.",
   }),
   rps: list({
     group,
@@ -46,7 +46,7 @@ export const labOptions = {
     default: [],
     placeholder: "X,Y",
     expects: "requests a second with commas between them",
-    help: "Mean arrivals a second, in place of --rate.",
+    help: "Mean arrivals a second, in place of --rate. The bench takes one.",
   }),
   json: optionalText({
     group,

@@ -5,8 +5,6 @@
 export interface BaselineEndpoint {
   /** Requests sent and not ended. */
   readonly inFlight: number;
-  /** Prompt and answer tokens of those, as far as they are still to be computed. */
-  readonly outstandingTokens: number;
   /** Prompt tokens, not found in the cache, of those without a first token. */
   readonly prefillTokens: number;
   /** KV blocks of those. */

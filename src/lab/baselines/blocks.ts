@@ -7,6 +7,5 @@ export const blocks: Baseline = (promptTokens, endpoints, random) =>
   largest(
     endpoints,
     random,
-    ({ prefillTokens, activeBlocks, matchedTokens }) =>
-      -((prefillTokens + promptTokens - matchedTokens) / blockTokens + activeBlocks + promptTokens / blockTokens),
+    ({ activeBlocks, matchedTokens }) => -((promptTokens - matchedTokens) / blockTokens + activeBlocks),
   );

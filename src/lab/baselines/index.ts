@@ -10,7 +10,7 @@ import { weightedScorers } from "./weighted-scorers.ts";
 
 /** What each stands for, for tables and help. */
 export const baselines = {
-  "least-tokens": { choose: leastTokens, of: "fewest outstanding tokens" },
+  "least-tokens": { choose: leastTokens, of: "fewest prompt tokens still to be prefilled" },
   "longest-match": { choose: longestMatch, of: "longest cached prefix, ties by load" },
   "threshold-gate": {
     choose: thresholdGate,
