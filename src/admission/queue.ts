@@ -14,6 +14,9 @@ export interface RequestQueueOptions {
   readonly random: () => number;
   /** The one in force. */
   readonly policy: Policy;
+  /** Of one model; absent = any number. */
+  readonly maxRequests?: number;
+  readonly maxTokens?: number;
 }
 
 /** Tokens are prefilled meanwhile: what is full now may not be so then. */
@@ -40,6 +43,14 @@ export class RequestQueue {
   /** Requests of a model that wait. */
   length(model: string): number {
     return this.#lines.get(model)?.length ?? 0;
+  }
+
+  /** Whether one more of the model may wait. A single one may, however long its prompt. */
+  hasPlace(model: string, uncachedTokens: number): boolean {
+    const line = this.#lines.get(model);
+    if (line === undefined) return true;
+    const { maxRequests = Number.POSITIVE_INFINITY, maxTokens = Number.POSITIVE_INFINITY } = this.#options;
+    return line.length < maxRequests && line.tokens + uncachedTokens <= maxTokens;
   }
 
   /** @param candidates what the policy looked at */

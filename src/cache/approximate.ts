@@ -44,6 +44,11 @@ interface Part {
   scale: number;
   predicted: number;
   actual: number;
+  /** It tells with its answers what it had cached. */
+  reports: boolean;
+  /** Of the prompts since its counters were last looked at. */
+  sentTokens: number;
+  sentCachedTokens: number;
 }
 
 export class ApproximateIndex implements CacheView {
@@ -82,6 +87,8 @@ export class ApproximateIndex implements CacheView {
     const part = this.#part(endpoint);
     if (prompt.blocks === 0 || !part.engine.caching) return null;
     const blocksPerToken = prompt.perToken / prompt.blockSize;
+    part.sentTokens += promptTokens(prompt);
+    part.sentCachedTokens += part.blocks.match(prompt) / blocksPerToken;
     part.blocks.record(prompt, this.#limit(part, blocksPerToken), this.#mayGrow(part));
     const last = prompt.blocks * 2;
     return { endpoint, lo: prompt.hashes[last - 2] ?? 0, hi: prompt.hashes[last - 1] ?? 0, blocksPerToken };
@@ -96,6 +103,17 @@ export class ApproximateIndex implements CacheView {
     part.blocks.finished(lo, hi, answer, this.#limit(part, blocksPerToken), this.#mayGrow(part));
   }
 
+  /** The engine's own counters went up by so much: for one that does not tell with each answer what it had cached. */
+  counted(endpoint: string, queryTokens: number, hitTokens: number): void {
+    const part = this.#parts.get(endpoint);
+    if (part === undefined) return;
+    const { sentTokens, sentCachedTokens } = part;
+    part.sentTokens = 0;
+    part.sentCachedTokens = 0;
+    if (part.reports || sentTokens === 0 || queryTokens <= 0) return;
+    this.#judge(part, (sentCachedTokens / sentTokens) * queryTokens, hitTokens);
+  }
+
   /**
    * Compares what was predicted with what the engine counted. An engine that keeps less than its size says (other routers'
    * prompts, sequences that are long) is believed to be smaller; one that keeps its word grows back.
@@ -103,6 +121,12 @@ export class ApproximateIndex implements CacheView {
   observed(endpoint: string, predictedTokens: number, actualTokens: number): void {
     const part = this.#parts.get(endpoint);
     if (part === undefined) return;
+    // one that never does says nothing when it leaves them out
+    if (actualTokens > 0) part.reports = true;
+    if (part.reports) this.#judge(part, predictedTokens, actualTokens);
+  }
+
+  #judge(part: Part, predictedTokens: number, actualTokens: number): void {
     part.predicted += predictedTokens;
     part.actual += Math.min(actualTokens, predictedTokens);
     if (part.predicted < judgedTokens) return;
@@ -134,12 +158,13 @@ export class ApproximateIndex implements CacheView {
     if (part !== undefined) this.#clear(part);
   }
 
-  /** The endpoint is gone. */
-  forget(endpoint: string): void {
-    const part = this.#parts.get(endpoint);
-    if (part === undefined) return;
-    this.#bytes -= part.blocks.bytes;
-    this.#parts.delete(endpoint);
+  /** Endpoints that are not among these are gone. */
+  retain(endpoints: ReadonlySet<string>): void {
+    for (const [endpoint, part] of this.#parts) {
+      if (endpoints.has(endpoint)) continue;
+      this.#bytes -= part.blocks.bytes;
+      this.#parts.delete(endpoint);
+    }
   }
 
   #clear(part: Part): void {
@@ -158,6 +183,9 @@ export class ApproximateIndex implements CacheView {
         scale: 1,
         predicted: 0,
         actual: 0,
+        reports: false,
+        sentTokens: 0,
+        sentCachedTokens: 0,
       };
       this.#parts.set(endpoint, part);
     }

@@ -136,6 +136,10 @@ export interface RouterConfig {
     readonly maxBodyBytes: number;
     /** Request bodies held at one time, all requests together. */
     readonly maxBufferedBytes: number;
+    /** Requests of one model that wait for room; 0 = none waits. */
+    readonly maxQueuedRequests: number;
+    /** Prompt tokens that they have to compute. */
+    readonly maxQueuedTokens: number;
   };
   /** Streams whose engine fails go on elsewhere. */
   readonly migration: {
@@ -146,6 +150,10 @@ export interface RouterConfig {
   };
   /** Further endpoints tried before the first event. */
   readonly retries: number;
+  /** Routers in front of the same engines, this one included. */
+  readonly replicas: number;
+  /** Between two looks at an engine's `/metrics`; 0 = none. */
+  readonly engineStatsMs: number;
   /** Sliding window of the per-server gauges that existing dashboards query (`--request-stats-window`). */
   readonly requestStatsWindowMs: number;
   readonly apiKeyFile: string | null;

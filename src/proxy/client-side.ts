@@ -7,6 +7,7 @@ import type { ResponseHead } from "../http/response-parser.ts";
 import { answerHead } from "./answer-head.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
+import { explanationLine } from "./explanation.ts";
 import type { AttemptFailure, HeldAnswer } from "./failure.ts";
 import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
 import type { RequestRecord } from "./request-record.ts";
@@ -39,7 +40,8 @@ export class ClientSide {
   begin(head: ResponseHead, stream: boolean, length: number | null): void {
     this.#streams = stream;
     if (this.exchange.started) return;
-    this.exchange.begin(answerHead(head, this.#record.requestId, stream) + this.#timing(), length);
+    const text = answerHead(head, this.#record.requestId, stream) + this.#timing() + this.#explanation();
+    this.exchange.begin(text, length);
   }
 
   /** The stream pauses for a reason of the router's: heartbeats are counted from here. */
@@ -101,6 +103,12 @@ export class ClientSide {
   }
 
   /** The field line of `Server-Timing`; "" = none is wanted. */
+  /** Why the request went where it went; "" where nobody asked. */
+  #explanation(): string {
+    const { explanation } = this.#record;
+    return explanation === null ? "" : explanationLine(explanation);
+  }
+
   #timing(): string {
     return this.#ctx.config.serverTiming ? `server-timing: ${this.#serverTiming()}\r\n` : "";
   }

@@ -4,6 +4,7 @@ import type { Exchange } from "../http/exchange.ts";
 import type { HeaderList } from "../http/head.ts";
 import { endToEnd } from "../http/hygiene.ts";
 import type { RouterContext } from "./context.ts";
+import { adminKeyField, explainField } from "./explanation.ts";
 
 const rewritten = new Set([
   "host",
@@ -16,6 +17,8 @@ const rewritten = new Set([
   "x-forwarded-for",
   "x-forwarded-proto",
   "x-forwarded-host",
+  explainField,
+  adminKeyField,
 ]);
 const credentials = ["authorization", "x-api-key"];
 /** Of requests that are traced here, whose engines are told of the attempt's span. */

@@ -66,6 +66,7 @@ export class Prefixes {
       this.index.finished(placement, usage.completionTokens);
       this.index.observed(placement.endpoint, prompt.cachedTokens, usage.cachedTokens);
     }
+
     if (prompt.textBytes > 0) this.#lengths.learn(model, prompt.textBytes, usage.promptTokens);
   }
 }

@@ -5,7 +5,6 @@
 import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
-import type { PolicyName } from "../config/types.ts";
 import { LmstackError, type Outcome } from "../errors/catalogue.ts";
 import type { LiveRequest } from "../console/shapes.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
@@ -25,10 +24,11 @@ import { KeptStream } from "./migration/kept-stream.ts";
 import type { Seam } from "./migration/seam.ts";
 import { canGoOn, StreamMigration, type MigrationHost } from "./migration/stream-migration.ts";
 import type { RelayOwner } from "./relay.ts";
-import type { RequestView } from "../routing/policy.ts";
+import type { Candidate, RequestView } from "../routing/policy.ts";
+import { explain } from "./explanation.ts";
 import type { Handover } from "../routing/late-binding.ts";
 import type { QueuedRequest } from "../admission/queue.ts";
-import { askOfLength, leastBodyBytes, type Ask, type Placed } from "./prefixes.ts";
+import { RequestPlacement } from "./placement.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
 import { RequestRecord, type Verdict } from "./request-record.ts";
@@ -51,7 +51,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #headEnd = "";
   #outgoing: OutgoingBody = "";
   #session: string | null = null;
-  #ask: Ask | null = null;
+  #placed: RequestPlacement | null = null;
   /** When it began to wait in the queue for room on an endpoint; below 0 = it does not wait. */
   #waitingSinceMs = -1;
   #attempt: Attempt | null = null;
@@ -146,20 +146,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#session = this.#plan.session ?? facts.sessionField;
     this.#outgoing = this.#intake?.outgoing(alias) ?? "";
     const bytes = lengthOf(this.#outgoing);
-    this.#ask = this.#read(bytes);
+    const model = this.#model ?? "";
+    this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
     this.#headEnd = forwardEnd(this.#record.requestId, hasBody ? bytes : -1);
     this.#next(null);
-  }
-
-  /** What is asked of an engine. One that is alone gets it however it is, and a policy may not care. */
-  #read(bytes: number): Ask {
-    const { prefixes, registry, routing } = this.ctx;
-    const model = this.#model;
-    const several = model !== null && (registry.serving(model)?.length ?? 0) > 1;
-    if (!several || bytes < leastBodyBytes || this.#row.modelIn !== "json" || !readsPrompts.has(routing.name))
-      return askOfLength(bytes);
-    return prefixes.read(this.#row.api, this.#body.whole(), model);
   }
 
   /** @returns the model to write into the body, null where it stays */
@@ -187,6 +178,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const now = ctx.clock.nowMs();
     const selection = this.#select(this.#tried, now, failure === null);
     if (selection !== null && "wait" in selection) {
+      if (!ctx.queue.hasPlace(this.#model ?? "", selection.uncachedTokens)) {
+        this.#fail(new LmstackError("queue_full", this.#queueFull()));
+        return;
+      }
       this.#waitingSinceMs = now;
       ctx.queue.wait(this, selection.uncachedTokens, selection.candidates);
       return;
@@ -203,13 +198,19 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       }
       this.#record.retried(failure.retryReason);
     }
+    if (this.#plan.explain) this.#explain(selection, this.candidates(now), now);
     this.#send(selection, false, now);
     this.#record.chose(selection, this.#session, now);
   }
 
+  #queueFull(): string {
+    const model = this.#model ?? "";
+    return `All endpoints of the model \`${model}\` have their fill, and ${this.ctx.queue.length(model)} requests wait already: try again shortly.`;
+  }
+
   /** For the queue. */
   get view(): RequestView {
-    return this.#view(this.ctx.clock.nowMs(), true);
+    return this.#placement.view(this.ctx.clock.nowMs(), true);
   }
 
   /** For the queue. */
@@ -229,8 +230,14 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     const selection: Selection = { endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens };
+    if (this.#plan.explain) this.#explain(selection, candidates, now);
     this.#send(selection, false, now);
     this.#record.chose(selection, this.#session, now);
+  }
+
+  #explain(selection: Selection, candidates: readonly Candidate[], nowMs: number): void {
+    const queuedMs = this.#record.queuedMs;
+    this.#record.explanation = explain(this.ctx, this.#placement.view(nowMs, false), candidates, selection, queuedMs);
   }
 
   /** For the migration, which does not wait. */
@@ -241,7 +248,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   #select(tried: readonly Endpoint[], nowMs: number, mayWait: boolean): Selection | Delay | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
-    if (wanted === null) return selectEndpoint(this.ctx, this.#view(nowMs, mayWait), tried);
+    if (wanted === null) return selectEndpoint(this.ctx, this.#placement.view(nowMs, mayWait), tried);
     // a stored response lives on one engine
     const id = this.ctx.responses.find(wanted);
     const endpoint =
@@ -259,20 +266,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     return tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity", cachedTokens: 0 };
   }
 
-  /** What a policy may know of the request. */
-  #view(nowMs: number, mayWait: boolean): RequestView {
-    const ask = this.#ask;
-    return {
-      model: this.#model ?? "",
-      sessionKey: this.#session,
-      prompt: ask === null ? null : ask.prompt,
-      promptTokens: ask === null ? 1 : ask.promptTokens,
-      maxTokens: ask === null ? null : ask.maxTokens,
-      priority: ask === null ? 0 : ask.priority,
-      othersShare: this.ctx.routing.othersShare,
-      mayWait,
-      nowMs,
-    };
+  /** The body has been read before anything is chosen. */
+  get #placement(): RequestPlacement {
+    if (this.#placed === null) throw new Error("a request is routed before it is read");
+    return this.#placed;
   }
 
   /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
@@ -285,14 +282,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     return possible.length === 1 ? possible[0] : undefined;
   }
 
-  /** Enters the prompt where it goes. */
-  #place({ endpoint, cachedTokens }: Selection): Placed | null {
-    const prompt = this.#ask === null ? null : this.#ask.prompt;
-    if (prompt === null) return null;
-    const placement = this.ctx.prefixes.index.sent(endpoint.id, prompt);
-    return { placement, cachedTokens, textBytes: prompt.tokenIds === null ? prompt.length : 0 };
-  }
-
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
     const attempt = this.#begin(selection, this, null, fresh, nowMs);
     const head = this.#plan.headFor(selection.endpoint) + this.#record.traceLine + this.#headEnd;
@@ -300,11 +289,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   #begin(selection: Selection, owner: RelayOwner, seam: Seam | null, fresh: boolean, nowMs: number): Attempt {
-    const { endpoint, reason, cachedTokens } = selection;
-    const ask = this.#ask;
-    const tokens = ask === null ? 1 : ask.promptTokens;
-    const ticket = endpoint.load.send(tokens, tokens - cachedTokens, ask === null ? null : ask.maxTokens, nowMs);
-    this.#record.beganAttempt(selection, this.#place(selection), nowMs);
+    const { endpoint, reason } = selection;
+    const placement = this.#placement;
+    const ticket = placement.send(selection, nowMs);
+    this.#record.beganAttempt(selection, placement.enter(selection), nowMs);
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const stream = this.#facts?.stream === true;
     const attempt = new Attempt(owner, this.#row, endpoint, reason, fresh, stream, ticket, nowMs, seam);
@@ -336,8 +324,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.answered(head, stream);
     if (stream && this.#kept !== null) this.#keepBody(this.#kept);
     else this.#releaseBody();
-    // the hashes of a long prompt are not kept while its answer runs
-    if (this.#ask !== null && this.#ask.prompt !== null) this.#ask = { ...this.#ask, prompt: null };
+    this.#placed?.forgetPrompt();
     exchange.onDrain = this.#onDrain;
     this.#client.begin(head, stream, length);
   }
@@ -518,6 +505,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#fail(new LmstackError("total_timeout", `The request took longer than ${timeouts.totalMs / 1000} s.`));
       return;
     }
+    const { patienceMs } = this.#plan;
+    if (this.#waitingSinceMs >= 0 && patienceMs > 0 && nowMs - this.exchange.receivedAtMs >= patienceMs) {
+      const message = `No endpoint of the model \`${this.#model}\` had room within the ${patienceMs / 1000} s that the client waits.`;
+      this.#fail(new LmstackError("queue_timeout", message));
+      return;
+    }
     // all endpoints that it could have waited for are gone
     if (this.#waitingSinceMs >= 0 && this.candidates(nowMs).length === 0) {
       this.#fail(this.#noEndpoint());
@@ -583,9 +576,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.ended(outcome, status, error);
   }
 }
-
-/** Policies that compare prompts. */
-const readsPrompts: ReadonlySet<PolicyName> = new Set<PolicyName>(["prefixaware"]);
 
 /** What may stand in a path towards an engine without having been given out by one: engines decode `%2f`. */
 const plainId = /^[\w-]{1,200}$/;

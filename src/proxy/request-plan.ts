@@ -5,6 +5,7 @@ import type { Endpoint } from "../fleet/endpoint.ts";
 import { flat } from "../http/bytes.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
+import { mayExplain } from "./explanation.ts";
 import { forwardFields } from "./forward-head.ts";
 
 const maxHeldChars = 32 * 1024;
@@ -23,6 +24,10 @@ export class RequestPlan {
   readonly heartbeats: boolean;
   /** Session named by a header. */
   readonly session: string | null;
+  /** How long the client says that it waits for its answer; 0 = it does not say. */
+  readonly patienceMs: number;
+  /** The client asks why its requests go where they go, and may know. */
+  readonly explain: boolean;
   readonly #method: string;
   /** See {@link forwardFields}. */
   readonly #fields: string;
@@ -45,6 +50,8 @@ export class RequestPlan {
       key === null
         ? (exchange.header("x-session-id") ?? exchange.header("x-user-id"))
         : exchange.header(key.toLowerCase());
+    this.patienceMs = patienceOf(exchange);
+    this.explain = mayExplain(exchange, ctx);
     this.#method = exchange.head.method;
     this.#fields = forwardFields(exchange, ctx);
     this.#keysVersion = ctx.keys.version;
@@ -72,4 +79,11 @@ export class RequestPlan {
   holds(ctx: RouterContext): boolean {
     return this.#keysVersion === ctx.keys.version && this.#sessionKey === ctx.routing.sessionKey;
   }
+}
+
+/** Seconds: official SDKs send their own limit as `x-stainless-timeout`. */
+function patienceOf(exchange: Exchange): number {
+  const said = exchange.header("x-request-timeout") ?? exchange.header("x-stainless-timeout");
+  const seconds = said === null || !/^[0-9]+([.][0-9]+)?$/.test(said) ? 0 : Number(said);
+  return Number.isFinite(seconds) ? seconds * 1000 : 0;
 }

@@ -13,6 +13,7 @@ import type { Distribution, Trace } from "../observe/series.ts";
 import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
+import type { Explanation } from "./explanation.ts";
 import type { Placed } from "./prefixes.ts";
 import type { Selection } from "./select.ts";
 import { StreamPace } from "./stream-pace.ts";
@@ -24,6 +25,8 @@ export class RequestRecord {
   readonly requestId: string;
   /** Tries on an endpoint. */
   attempts = 0;
+  /** Why it went where it is, where somebody asked. */
+  explanation: Explanation | null = null;
   readonly #ctx: RouterContext;
   readonly #row: RelayRow;
   readonly #receivedAtMs: number;
@@ -114,6 +117,10 @@ export class RequestRecord {
     const { reason, cachedTokens, scores = [] } = selection;
     const endpoint = selection.endpoint.id;
     traced.chose({ policy: routing.name, reason, endpoint, candidates, scores, cachedTokens, askedAtMs }, doneMs);
+  }
+
+  get queuedMs(): number {
+    return this.#queuedMs;
   }
 
   retried(reason: RetryReason): void {

@@ -14,6 +14,7 @@ import { UsageError } from "../errors/usage-error.ts";
 import { HealthMonitor } from "../fleet/health.ts";
 import { ProgressWatch } from "../fleet/progress.ts";
 import { Registry } from "../fleet/registry.ts";
+import { Scraper } from "../fleet/scraper.ts";
 import { BufferPool } from "../http/buffer-pool.ts";
 import type { EnginePool } from "../http/engine-pool.ts";
 import { HttpServer } from "../http/server.ts";
@@ -29,6 +30,7 @@ import { consoleSource } from "./console-source.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
+import { EngineSamples } from "./engine-samples.ts";
 import { Prefixes } from "./prefixes.ts";
 import { MigrationBudget } from "./migration/budget.ts";
 import { OwnAnswers } from "./own-answers.ts";
@@ -160,13 +162,15 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       name: config.dynamic.policy,
       choose: createPolicy(config.dynamic.policy, parts),
       sessionKey: config.dynamic.sessionKey,
-      othersShare: 0,
+      othersShare: 1 - 1 / config.replicas,
     },
     prefixes,
     queue: new RequestQueue({
       clock,
       random,
       policy: (view, candidates, draw) => ctx.routing.choose(view, candidates, draw),
+      maxRequests: config.limits.maxQueuedRequests,
+      maxTokens: config.limits.maxQueuedTokens,
     }),
     buffers: new BufferPool(freeBufferBytes),
     bufferedBytes: 0,
@@ -204,6 +208,25 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     revision: () => state.revision,
     version: deps.version,
   });
+  const samples = new EngineSamples(ctx);
+  const scraper =
+    config.engineStatsMs === 0
+      ? null
+      : new Scraper({
+          clock,
+          random,
+          registry,
+          intervalMs: config.engineStatsMs,
+          timeoutMs: config.timeouts.healthCheckMs,
+          engineKey: () => keys.engine,
+          onSample: (endpoint, sample, before) => samples.take(endpoint, sample, before),
+          onNothing: (endpoint, problem) =>
+            log.warn(`engine ${endpoint.id} tells no metrics: ${problem}`, { endpoint: endpoint.id, problem }),
+        });
+  registry.onChange = () => {
+    scraper?.sync();
+    prefixes.index.retain(new Set(registry.list().map(({ id }) => id)));
+  };
   mirrorRouting(metrics.registry, {
     registry,
     nowMs: () => clock.nowMs(),
@@ -228,6 +251,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   const closers: (() => void)[] = [
     () => discovery.stop(),
     () => ctx.queue.stop(),
+    () => scraper?.stop(),
     () => health.stop(),
     () => progress.stop(),
     () => keys.close(),

@@ -2,12 +2,15 @@
 // what computing the uncached part of its prompt costs it and everybody who runs there, and what running out of KV blocks
 // would cost. `leastload`, `prefixaware` and `kvaware` are this one function with different views of the caches.
 //
-//   cost(e) = wait(e) + prefill(u) * (1 + z * R) + decode(e) + pressure(e)
+//   cost(e) = wait(e) + prefill(u) * (1 + z * R) + move(e) + even(e) + decode(e) + pressure(e)
 //
 // u: prompt tokens that e has not cached. R: requests that generate on an endpoint, in the mean of the fleet. The factor is the
 // point: a token that is prefilled delays every request that runs there, so computing what another engine holds costs everyone,
 // and the busier the fleet, the more. Where an endpoint has far more or far fewer requests than the mean, its own count takes
-// over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. Pure; it is called for each request and keeps nothing between two calls.
+// over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. move and
+// even are about conversations: one that is under way costs more to move than this turn's prefill, and one that begins will
+// stay where it begins. Pure; it is called for each request and keeps nothing between two calls.
+import type { Prompt } from "../cache/prompt.ts";
 import type { CacheView } from "../cache/view.ts";
 import { rendezvous } from "./rendezvous.ts";
 import type { LoadView } from "./load.ts";
@@ -16,6 +19,16 @@ import type { Candidate, ChoiceReason, Decision, Policy, RequestView, Score } fr
 export interface CostOptions {
   /** How much of the delay of others counts. 0 = each request minimises its own first token. */
   readonly z: number;
+  /**
+   * How much it costs to store once more what another endpoint holds of a conversation, as a share of its prefill: it throws out
+   * as much of others. A prefix that many share is not meant: copies of it are used again.
+   */
+  readonly move: number;
+  /**
+   * How much a request that belongs to no conversation under way prefers endpoints that have had less to do lately, as a share of its prefill: it will stay
+   * where it begins, so chance adds up.
+   */
+  readonly even: number;
   /** Share of a step that a request which runs there already costs: what parts endpoints with equal queues. */
   readonly decode: number;
   /** Share of the KV cache from which on pressure is felt. */
@@ -26,7 +39,8 @@ export interface CostOptions {
   readonly handOverTokens: number;
   /**
    * Where other routers send requests to the same endpoints, and nobody is known to hold a conversation: how much dearer its
-   * home may be, as a share of the prompt's prefill, since they will look for it there. Alone the home only breaks ties.
+   * home may be, as a share of the prompt's prefill and of how much they send, since they will look for it there. Alone the
+   * home only breaks ties.
    */
   readonly home: number;
   /** The same of a conversation that some other router must have begun: it is most likely at its home. */
@@ -35,15 +49,21 @@ export interface CostOptions {
 
 export const defaultCost: CostOptions = {
   z: 0.6,
+  move: 1,
+  even: 1.5,
   decode: 0.02,
   pressureFrom: 0.9,
   pressureSteps: 40,
   handOverTokens: 8192,
-  home: 0.2,
-  homeOfContinued: 0.7,
+  home: 6,
+  homeOfContinued: 1,
 };
 
 const answerTokens = 256;
+/** A prompt of any length is worth so much evenness at most. */
+const evenTokens = 1024;
+/** Differences of so many tokens are chance. */
+const fewTokens = 2048;
 /** So far from the mean, as a share of it, an endpoint's own number of requests does not count. */
 const calm = 0.5;
 /** Learnt rates that are closer to the fleet's mean, as a ratio, are taken for it: the rest is chance. */
@@ -57,27 +77,41 @@ let cached = 0;
 let meanDecoding = 0;
 let meanInFlight = 0;
 let meanMsPerToken = 0;
+let meanRecent = 0;
+/** `options.even` where it counts: a new conversation; else 0. */
+let even = 0;
 
 /** @param reason of a choice that no prefix had a part in */
 export function costPolicy(cache: CacheView | null, options: CostOptions = defaultCost): Policy {
-  /** Costs of the present call, by place. */
+  /** Of the present call, by place. */
   let costs = new Float64Array(64);
   let hits = new Float64Array(64);
 
-  function evaluate(view: RequestView, candidate: Candidate): number {
+  function cachedOn(view: RequestView, id: string): number {
+    if (view.prompt === null || cache === null) return 0;
+    return Math.max(0, Math.min(cache.match(id, view.prompt), view.promptTokens - 1));
+  }
+
+  /** @param held what the endpoint has of the prompt, @param longest what the best one has of a conversation */
+  function evaluate(view: RequestView, candidate: Candidate, held: number, longest: number): number {
     const { load } = candidate;
-    const { prompt, promptTokens, nowMs } = view;
-    cached = 0;
-    if (prompt !== null && cache !== null) {
-      const match = cache.match(candidate.id, prompt);
-      if (match > 0) cached = Math.min(match, promptTokens - 1);
-    }
+    const { promptTokens, nowMs } = view;
+    cached = held;
     const perToken = rateOf(candidate);
     waitMs = (load.queuedTokens(nowMs) + load.othersQueuedTokens(nowMs)) * perToken;
     prefillMs = (promptTokens - cached) * perToken;
     pressureMs = pressure(view, candidate, promptTokens - cached);
     const decodeMs = options.decode * load.stepMs * (load.queued + load.running);
-    return (waitMs + prefillMs * (1 + options.z * delayedOn(load)) + decodeMs + pressureMs) / candidate.weight;
+    const moveMs = longest > held ? options.move * (longest - held) * perToken * (1 + options.z * meanDecoding) : 0;
+    const evenMs =
+      even > 0 && view.prompt !== null
+        ? even *
+          Math.min(promptTokens, evenTokens) *
+          perToken *
+          ((load.recentTokens(nowMs) - meanRecent) / (meanRecent + fewTokens))
+        : 0;
+    const sum = waitMs + prefillMs * (1 + options.z * delayedOn(load)) + moveMs + evenMs + decodeMs + pressureMs;
+    return sum / candidate.weight;
   }
 
   function pressure(view: RequestView, { load }: Candidate, uncached: number): number {
@@ -94,24 +128,36 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     return over * over * options.pressureSteps * load.stepMs;
   }
 
-  const choose: Policy = (view, candidates, random): Decision => {
+  /** What each has of the prompt -> `hits`. @returns the most that one has */
+  function lookUp(view: RequestView, candidates: readonly Candidate[]): number {
     const count = candidates.length;
     if (costs.length < count) {
       costs = new Float64Array(count * 2);
       hits = new Float64Array(count * 2);
     }
+    let longest = 0;
+    for (let i = 0; i < count; i++) {
+      const held = cachedOn(view, candidates[i]?.id ?? "");
+      hits[i] = held;
+      if (held > longest) longest = held;
+    }
+    return longest;
+  }
+
+  const choose: Policy = (view, candidates, random): Decision => {
+    const count = candidates.length;
     lookAtFleet(view, candidates);
     let best = 0;
     let bestCost = Number.POSITIVE_INFINITY;
     let ties = 1;
-    let longest = 0;
+    const longest = lookUp(view, candidates);
+    const moves = isOwn(view, longest) ? longest : 0;
+    even = isOwn(view, longest) ? 0 : options.even;
     for (let i = 0; i < count; i++) {
       const candidate = candidates[i];
       if (candidate === undefined) continue;
-      const cost = evaluate(view, candidate);
+      const cost = evaluate(view, candidate, hits[i] ?? 0, moves);
       costs[i] = cost;
-      hits[i] = cached;
-      if (cached > longest) longest = cached;
       if (cost < bestCost) {
         best = i;
         bestCost = cost;
@@ -123,15 +169,15 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     if (prompt !== null && cache !== null && prompt.blocks > 0) {
       reason = longest === 0 ? "prefix_none" : (hits[best] ?? 0) >= longest ? "prefix_hit" : "prefix_elsewhere";
       // a conversation that nobody is known to hold
-      if (
-        prompt.anchor !== 0 &&
-        longest * prompt.perToken < 0.9 * Math.max(1, prompt.anchorBlocks) * prompt.blockSize
-      ) {
+      if (isNew(view, longest)) {
         const home = homeOf(prompt.anchor, candidates);
         const chosen = candidates[home];
         if (chosen !== undefined) {
-          const share = prompt.continued ? options.homeOfContinued * (1 + options.z * meanDecoding) : options.home;
-          const grace = (view.othersShare * share * view.promptTokens * rateOf(chosen)) / chosen.weight;
+          const { othersShare } = view;
+          // one that is under way can only have been begun by another router
+          const begun = prompt.continued && othersShare > 0;
+          const share = begun ? options.homeOfContinued * (1 + options.z * meanDecoding) : options.home * othersShare;
+          const grace = (share * view.promptTokens * rateOf(chosen)) / chosen.weight;
           if ((costs[home] ?? 0) <= bestCost + grace) {
             if (home !== best && (hits[home] ?? 0) < longest) reason = "prefix_home";
             else if (longest === 0) reason = "prefix_home";
@@ -149,8 +195,11 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
 
   choose.explain = (view, candidates): Score[] => {
     lookAtFleet(view, candidates);
-    return candidates.map((candidate) => {
-      const cost = evaluate(view, candidate);
+    const longest = lookUp(view, candidates);
+    const moves = isOwn(view, longest) ? longest : 0;
+    even = isOwn(view, longest) ? 0 : options.even;
+    return candidates.map((candidate, i) => {
+      const cost = evaluate(view, candidate, hits[i] ?? 0, moves);
       return { id: candidate.id, cost, waitMs, prefillMs, pressureMs, cachedTokens: cached };
     });
   };
@@ -164,15 +213,18 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   let known = 0;
   let msPerToken = 0;
   let msPerKnownToken = 0;
+  let recent = 0;
   for (const { load } of candidates) {
     decoding += load.decoding(view.nowMs);
     inFlight += load.queued + load.running;
     msPerToken += load.prefillMsPerToken;
+    if (view.prompt !== null) recent += load.recentTokens(view.nowMs);
     if (!load.rateKnown) continue;
     known++;
     msPerKnownToken += load.prefillMsPerToken;
   }
   meanDecoding = decoding / candidates.length;
+  meanRecent = recent / candidates.length;
   meanInFlight = inFlight / candidates.length;
   meanMsPerToken = known === 0 ? msPerToken / candidates.length : msPerKnownToken / known;
 }
@@ -199,6 +251,21 @@ function rateOf({ load }: Candidate): number {
   const own = load.prefillMsPerToken;
   if (!load.rateKnown) return meanMsPerToken;
   return own < meanMsPerToken * equalRates && own * equalRates > meanMsPerToken ? meanMsPerToken : own;
+}
+
+/** Whether what is cached reaches beyond what names the conversation, so that it is this conversation's and not shared by many. */
+function isKnown(prompt: Prompt, cachedTokens: number): boolean {
+  return cachedTokens * prompt.perToken >= 0.9 * Math.max(1, prompt.anchorBlocks) * prompt.blockSize;
+}
+
+/** A further turn of a conversation that an endpoint holds. */
+function isOwn({ prompt }: RequestView, longest: number): boolean {
+  return prompt !== null && prompt.continued && prompt.anchor !== 0 && isKnown(prompt, longest);
+}
+
+/** A conversation that nobody is known to hold. */
+function isNew({ prompt }: RequestView, longest: number): boolean {
+  return prompt !== null && prompt.anchor !== 0 && !isKnown(prompt, longest);
 }
 
 /** Where any router looks first for a conversation that it does not know. */

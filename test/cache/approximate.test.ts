@@ -146,7 +146,7 @@ test("a restarted engine starts empty, and one that is gone leaves no memory beh
   index.restarted("a");
   assert.equal(index.match("a", prompt), 0);
   assert.ok(index.match("b", prompt) > 0);
-  index.forget("b");
+  index.retain(new Set(["a"]));
   assert.equal(index.match("b", prompt), 0);
   assert.equal(index.bytes, 0);
 });
@@ -154,10 +154,26 @@ test("a restarted engine starts empty, and one that is gone leaves no memory beh
 test("an engine that holds less than it says is believed to be smaller, and to grow again", () => {
   const index = new ApproximateIndex();
   index.setEngine("e", { capacityTokens: 100_000, blockTokens: 16, caching: true });
-  for (let i = 0; i < 50; i++) index.observed("e", 4_000, 1_000);
+  for (let i = 0; i < 60; i++) index.observed("e", 4_000, 1_000);
   assert.ok(index.capacityTokens("e") < 10_000, `${index.capacityTokens("e")} tokens`);
   for (let i = 0; i < 500; i++) index.observed("e", 4_000, 4_000);
   assert.equal(index.capacityTokens("e"), 100_000);
+});
+
+test("an engine that never tells cached tokens is judged by its counters, not by its silence", () => {
+  const index = new ApproximateIndex();
+  index.setEngine("e", { capacityTokens: 100_000, blockTokens: 16, caching: true });
+  const prompt = idPrompt(...Array.from({ length: 100 }, (_, i) => i));
+  for (let i = 0; i < 20; i++) {
+    index.sent("e", prompt);
+    index.observed("e", 6_400, 0);
+  }
+  assert.equal(index.capacityTokens("e"), 100_000);
+  index.counted("e", 128_000, 120_000);
+  assert.equal(index.capacityTokens("e"), 100_000);
+  for (let i = 0; i < 20; i++) index.sent("e", prompt);
+  index.counted("e", 128_000, 30_000);
+  assert.ok(index.capacityTokens("e") < 60_000, `${index.capacityTokens("e")} tokens`);
 });
 
 for (const [what, engine] of [

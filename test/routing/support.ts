@@ -20,6 +20,7 @@ export function candidate({ id, queued = 0, running = 0, weight = 1, load = {} }
       running,
       queuedTokens: () => queued * 512,
       othersQueuedTokens: () => 0,
+      recentTokens: () => (queued + running) * 512,
       decoding: () => running,
       heldTokens: (queued + running) * 512,
       prefillMsPerToken: 0.1,

@@ -96,6 +96,24 @@ export const listeningOptions = {
     help: "Key that the router sends to engines.",
   }),
 
+  "max-queued-requests": integer({
+    group: "Limits",
+    commands,
+    default: 2048,
+    min: 0,
+    max: 1_000_000,
+    unit: "requests",
+    help: "Requests of a model that may wait in the router while all of its engines have their fill; over it 429. 0: none waits, each goes to an engine at once.",
+  }),
+  "max-queued-tokens": integer({
+    group: "Limits",
+    commands,
+    default: 50_000_000,
+    min: 1,
+    max: 1_000_000_000_000,
+    unit: "tokens",
+    help: "Prompt tokens that those may have to compute, all together; over it 429. 50 million are about ten minutes of eight large engines: nobody waits for longer.",
+  }),
   "max-body-bytes": integer({
     group: "Limits",
     commands,

@@ -37,6 +37,14 @@ export const routingOptions = {
     placeholder: "NAME",
     help: "Header (in any case) or top-level JSON field that names the session, for `session`. Without it: x-session-id, x-user-id.",
   }),
+  "router-replicas": integer({
+    group,
+    commands: routerOnly,
+    default: 1,
+    min: 1,
+    max: 1000,
+    help: "Routers in front of the same engines. With more than one, `prefixaware` begins a conversation where the others will look for it. Without it the router notices the others after a while, by what the engines count.",
+  }),
   retries: integer({
     group,
     commands,

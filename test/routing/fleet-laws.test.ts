@@ -1,0 +1,157 @@
+// The laws that hold for every policy, over random histories of a fleet whose loads are the real ones: requests come, begin,
+// end or fail, endpoints join and leave.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { ApproximateIndex } from "../../src/cache/approximate.ts";
+import { promptOfBlockIds, type Prompt } from "../../src/cache/prompt.ts";
+import { policyNames } from "../../src/config/types.ts";
+import { EndpointLoad, type LoadTicket } from "../../src/routing/load.ts";
+import { createPolicy } from "../../src/routing/policies.ts";
+import { isWait, type Candidate } from "../../src/routing/policy.ts";
+import { request, seeded } from "./support.ts";
+
+interface Member extends Candidate {
+  readonly load: EndpointLoad;
+}
+
+interface Run {
+  readonly chosen: string[];
+  /** Endpoints in the list at each choice. */
+  readonly present: string[][];
+  readonly loads: EndpointLoad[];
+  readonly waits: number;
+}
+
+/** Plays a history; the same seed gives the same one. */
+function play(name: (typeof policyNames)[number], seed: number, steps: number, mayWait: boolean): Run {
+  const random = seeded(seed);
+  const draws = seeded(seed + 1);
+  const index = new ApproximateIndex();
+  const choose = createPolicy(name, { cache: index });
+  const join = (): Member => ({ id: `e${made++}`, weight: 1, load: new EndpointLoad() });
+  let made = 0;
+  let members = Array.from({ length: 2 + Math.floor(random() * 6) }, join);
+  const all = [...members];
+  let flying: { ticket: LoadTicket; begun: boolean }[] = [];
+  const run: Run & { waits: number } = { chosen: [], present: [], loads: [], waits: 0 };
+  let now = 0;
+  for (let step = 0; step < steps; step++) {
+    now += random() * 40;
+    const what = random();
+    if (what < 0.55) {
+      const prompt = draw(random);
+      const view = request({
+        prompt,
+        promptTokens: prompt.length,
+        mayWait,
+        nowMs: now,
+        sessionKey: random() < 0.5 ? `s${Math.floor(random() * 9)}` : null,
+      });
+      // the list comes in any order
+      const list = members.toSorted(() => random() - 0.5);
+      const decision = choose(view, list, draws);
+      const member = list[decision.index];
+      assert.ok(member !== undefined, `${decision.index} of ${list.length}`);
+      assert.ok(decision.cachedTokens >= 0 && decision.cachedTokens < prompt.length);
+      if (isWait(decision)) {
+        assert.ok(mayWait);
+        run.waits++;
+        continue;
+      }
+      run.chosen.push(member.id);
+      run.present.push(list.map(({ id }) => id));
+      flying.push({
+        ticket: member.load.send(prompt.length, prompt.length - decision.cachedTokens, 100, now),
+        begun: false,
+      });
+      index.sent(member.id, prompt);
+    } else if (what < 0.75) {
+      const one = flying[Math.floor(random() * flying.length)];
+      one?.ticket.firstToken(now, random() < 0.7);
+    } else if (what < 0.96) {
+      const [one] = flying.splice(Math.floor(random() * flying.length), 1);
+      one?.ticket.release(now, random() < 0.8 ? 100 : 0);
+      one?.ticket.release(now);
+    } else if (what < 0.98) {
+      const member = join();
+      members.push(member);
+      all.push(member);
+    } else if (members.length > 1) members = members.filter((_, i) => i !== step % members.length);
+  }
+  for (const { ticket } of flying) ticket.release(now);
+  flying = [];
+  run.loads.push(...all.map(({ load }) => load));
+  return run;
+}
+
+function draw(random: () => number): Prompt {
+  const group = Math.floor(random() * 3);
+  const ids = [group, group, ...Array.from({ length: Math.floor(random() * 30) }, () => Math.floor(random() * 4))];
+  return promptOfBlockIds(ids, 64, ids.length * 64 + 20);
+}
+
+for (const name of policyNames) {
+  test(`${name}: whatever happened, only who is there is chosen, and every count is back at 0 at the end`, () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 31 }), fc.boolean(), (seed, mayWait) => {
+        const { chosen, present, loads } = play(name, seed, 300, mayWait);
+        for (const [i, id] of chosen.entries()) assert.ok(present[i]?.includes(id), id);
+        for (const load of loads) {
+          const left = [load.queued, load.running, load.heldTokens, load.queuedTokens(1e9), load.decoding(1e9)];
+          assert.deepEqual(left, [0, 0, 0, 0, 0]);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test(`${name}: the same seed, the same choices`, () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
+        assert.deepEqual(play(name, seed, 200, true).chosen, play(name, seed, 200, true).chosen);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test(`${name}: an endpoint that joins gets traffic, one that leaves gets none`, () => {
+    const random = seeded(11);
+    const index = new ApproximateIndex();
+    const choose = createPolicy(name, { cache: index });
+    const member = (i: number): Member => ({ id: `e${i}`, weight: 1, load: new EndpointLoad() });
+    const old = Array.from({ length: 4 }, (_, i) => member(i));
+    const counts = new Map<string, number>();
+    let now = 0;
+    const serve = (members: readonly Member[], requests: number): void => {
+      counts.clear();
+      const flying: LoadTicket[] = [];
+      for (let i = 0; i < requests; i++) {
+        now += 20;
+        const prompt = draw(random);
+        const { index: at, cachedTokens } = choose(
+          request({ prompt, promptTokens: prompt.length, nowMs: now, sessionKey: `s${i % 97}` }),
+          members,
+          random,
+        );
+        const chosen = members[at];
+        assert.ok(chosen !== undefined);
+        counts.set(chosen.id, (counts.get(chosen.id) ?? 0) + 1);
+        index.sent(chosen.id, prompt);
+        flying.push(chosen.load.send(prompt.length, prompt.length - cachedTokens, 100, now));
+        if (flying.length > 16) {
+          const ticket = flying.shift();
+          ticket?.firstToken(now, true);
+          ticket?.release(now, 100);
+        }
+      }
+      for (const ticket of flying) ticket.release(now);
+    };
+    serve(old, 400);
+    const joined = member(9);
+    serve([...old, joined], 600);
+    assert.ok((counts.get("e9") ?? 0) >= 30, `${counts.get("e9")} of 600 went to the new one`);
+    serve([...old.slice(1), joined], 300);
+    assert.equal(counts.get("e0"), undefined);
+  });
+}
