@@ -182,8 +182,10 @@ export async function runChaos(seed: number, seconds: number, atLeast = 0): Prom
     }
   };
   const changesFleet = set.chance(0.5);
+  const terminates = set.chance(0.5);
   const stage: Stage = {
     changesFleet,
+    terminates,
     sims,
     raws,
     endpoints: urls.length,
@@ -241,7 +243,8 @@ export async function runChaos(seed: number, seconds: number, atLeast = 0): Prom
   await Promise.all([reference, ...sims].map((engine) => engine.close()));
   await settle(() => sockets() <= socketsBefore, "no socket is left");
 
-  violations.push(...judgeAll(views, protocol.recorded, new Set(proxies.flatMap((proxy) => [...proxy.corrupted]))));
+  const corrupted = new Set(proxies.flatMap((proxy) => [...proxy.corrupted]));
+  violations.push(...judgeAll(views, protocol.recorded, corrupted, terminates));
   const outcomes: Record<string, number> = {};
   for (const { outcome } of protocol.recorded) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
   return {
@@ -295,7 +298,13 @@ async function recovery(port: number, asks: Asks, views: View[], violations: str
   return performance.now() - began;
 }
 
-function judgeAll(views: readonly View[], recorded: readonly Recorded[], corrupted: ReadonlySet<string>): string[] {
+/** @param terminates engines were told to stop, in which case some of vLLM's APIs end an answer as if it were whole */
+function judgeAll(
+  views: readonly View[],
+  recorded: readonly Recorded[],
+  corrupted: ReadonlySet<string>,
+  terminates: boolean,
+): string[] {
   const lines = new Map<string, Recorded[]>();
   for (const line of recorded) {
     const known = lines.get(line.requestId);
@@ -303,7 +312,8 @@ function judgeAll(views: readonly View[], recorded: readonly Recorded[], corrupt
     else known.push(line);
   }
   return views.flatMap((view) => {
-    const damaged = corrupted.has(view.ask.id) || view.manner === "bad network";
+    const silent = terminates && (view.ask.api === "responses" || view.ask.api === "messages");
+    const damaged = silent || corrupted.has(view.ask.id) || view.manner === "bad network";
     return judge(view, lines.get(view.ask.id) ?? [], damaged) ?? [];
   });
 }

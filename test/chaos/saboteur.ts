@@ -89,6 +89,8 @@ const simFaults: readonly Fault[] = [
 export interface Stage {
   /** Whether endpoints leave and join. */
   readonly changesFleet: boolean;
+  /** Whether engines get SIGTERM, and abort what they have. */
+  readonly terminates: boolean;
   readonly sims: readonly SimEngine[];
   readonly raws: readonly RawEngine[];
   /** Lists these endpoints (by their place among all) under a policy. */
@@ -106,6 +108,7 @@ export function sabotage(stage: Stage, draw: Draw): void {
     [60, () => draw.pick(stage.sims).fault(draw.pick(simFaults))],
     [20, () => draw.pick(stage.sims).calm()],
     [6, () => draw.pick(stage.sims).die("crash", draw.between(10, 300))],
+    [stage.terminates ? 4 : 0, () => draw.pick(stage.sims).die("close", draw.between(10, 300))],
     [
       4,
       () => {

@@ -71,6 +71,7 @@ export class Disorder {
     };
     const stage: Stage = {
       changesFleet: false,
+      terminates: false,
       sims: this.#sims,
       raws: this.#raws,
       endpoints: 0,

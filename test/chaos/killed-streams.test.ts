@@ -1,0 +1,118 @@
+// An engine dies in mid-stream under a hundred streams, ten times over. Each stream that can go on elsewhere is the very text
+// of an unbroken run; each of the others is whole or ends with exactly one error in its API's shape, and no `[DONE]`.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startEngine, type EngineOptions, type RunningEngine } from "../../src/engine/serve.ts";
+import { post, type ClientResponse } from "../helpers/http-client.ts";
+import { startTestRouter } from "../helpers/router.ts";
+import { until } from "../helpers/until.ts";
+import { textOf, type Api } from "./asks.ts";
+import { judgeStream } from "./oracle.ts";
+
+const rounds = 10;
+const perRound = 100;
+const tokens = 40;
+
+interface Kind {
+  readonly api: Api;
+  readonly path: string;
+  readonly body: object;
+  /** Another engine can go on with it. */
+  readonly goesOn: boolean;
+  readonly errorShape: RegExp;
+}
+
+const messages = [{ role: "user", content: "Tell me of rivers" }];
+const openai = /^data: \{"error":\{"message":"[^\n]*"type":"api_error"[^\n]*"code":"stream_interrupted"\}\}$/m;
+const kinds: readonly Kind[] = [
+  {
+    api: "completions",
+    path: "/v1/completions",
+    body: { prompt: "Once upon a time", max_tokens: tokens, temperature: 0 },
+    goesOn: true,
+    errorShape: openai,
+  },
+  {
+    api: "chat",
+    path: "/v1/chat/completions",
+    body: { messages, max_tokens: tokens, temperature: 0 },
+    goesOn: true,
+    errorShape: openai,
+  },
+  {
+    api: "chat",
+    path: "/v1/chat/completions",
+    body: { messages, max_tokens: tokens, temperature: 0, logprobs: true },
+    goesOn: false,
+    errorShape: openai,
+  },
+  {
+    api: "messages",
+    path: "/v1/messages",
+    body: { messages, max_tokens: tokens, temperature: 0 },
+    goesOn: false,
+    errorShape: /^event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":/m,
+  },
+  {
+    api: "responses",
+    path: "/v1/responses",
+    body: { input: "Tell me of rivers", max_output_tokens: tokens, temperature: 0 },
+    goesOn: false,
+    errorShape: /^event: (?:error|response\.failed)\ndata: \{"type":"(?:error|response\.failed)"/m,
+  },
+];
+
+test("C1, C2: engines that die under a hundred streams, ten times: whole answers where they can go on, else one error", async (t) => {
+  // 5 ms a token, so that an engine dies in the middle of all that it has
+  const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.01 };
+  const engines = await Promise.all(Array.from({ length: 4 }, () => startEngine(options)));
+  t.after(() => Promise.all(engines.map((engine) => engine.close())));
+  const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
+  const expected = await Promise.all(
+    kinds.map(async ({ api, path, body }) =>
+      textOf(api, (await post(router.port, path, { model: "m", ...body })).json()),
+    ),
+  );
+  let broken = 0;
+  let whole = 0;
+  for (let round = 0; round < rounds; round++) {
+    const visits = Array.from({ length: perRound }, async (_, i): Promise<[number, ClientResponse]> => {
+      const kind = i % kinds.length;
+      const { path, body } = kinds[kind] ?? { path: "", body: {} };
+      return [kind, await post(router.port, path, { model: "m", stream: true, ...body })];
+    });
+    // those that have just come back get few: the busiest one dies
+    const busiest = (): number => {
+      const running = router.context.registry.list().map((endpoint) => endpoint.running);
+      const most = Math.max(...running);
+      return most >= 15 ? running.indexOf(most) : -1;
+    };
+    let doomed = -1;
+    await until(() => (doomed = busiest()) >= 0, "streams run on an engine");
+    const dying = engines[doomed] as RunningEngine;
+    dying.crash();
+    for (const [kind, response] of await Promise.all(visits)) {
+      const { api, goesOn, errorShape } = kinds[kind] as Kind;
+      assert.equal(response.status, 200, response.text);
+      assert.equal(judgeStream(api, response.text, expected[kind] ?? "", true, response.complete), null, response.text);
+      const error = errorShape.test(response.text);
+      if (error) broken++;
+      else whole++;
+      if (goesOn) assert.ok(!error, `round ${round}: ${response.text}`);
+    }
+    await router.idle();
+    engines[doomed] = await startEngine({ ...options, port: dying.port });
+  }
+  assert.equal(broken + whole, rounds * perRound);
+  // each round three in five of some 25 streams could not go on
+  assert.ok(broken >= 5 * rounds, `${broken} streams broke`);
+  const moved = router.context.metrics.registry
+    .render()
+    .split("\n")
+    .filter((line) => /^lmstack_migrations_total\{.*result="continued"/.test(line));
+  const continued = moved.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  assert.ok(continued >= 5 * rounds, `${continued} streams went on elsewhere`);
+  t.diagnostic(
+    `${rounds} deaths: ${whole} whole answers, ${continued} of them from two engines or more, ${broken} with an error`,
+  );
+});
