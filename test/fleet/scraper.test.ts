@@ -74,31 +74,19 @@ test("requests of other routers are seen: their share of the work, and what they
   assert.ok(router.context.routing.othersShare < 0.8, String(router.context.routing.othersShare));
 });
 
-for (const [what, answer] of [
-  ["404", "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"],
-  ["a page", "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>"],
-  ["half a head, and hangs up", "HTTP/1.1 200 OK\r\nconte"],
-  [
-    "garbage under vLLM's names",
-    "HTTP/1.1 200 OK\r\ncontent-length: 56\r\n\r\nvllm:num_requests_running NaN\nvllm:cache_config_info{{{\n\0",
-  ],
+for (const [what, metrics] of [
+  ["not there", null],
+  ["a page", "<html>"],
+  ["empty", ""],
+  ["garbage under vLLM's names", "vllm:num_requests_running NaN\nvllm:cache_config_info{{{\n\0"],
 ] as const) {
   test(`engines whose metrics are ${what} are routed to as well`, async (t) => {
     const engines = await Promise.all([0, 1].map(() => startRawEngine(t)));
-    let looks = 0;
-    for (const engine of engines) {
-      engine.handler = (request) => {
-        if (request.target !== "/metrics") {
-          request.connection.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
-          return;
-        }
-        looks++;
-        request.connection.write(answer);
-        request.connection.end();
-      };
-    }
+    for (const engine of engines) engine.metrics = metrics;
     const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(","), ...often]);
-    await until(() => looks >= 3, "they were looked at");
+    const looks = (): number =>
+      engines.flatMap(({ checks }) => checks).filter(({ target }) => target === "/metrics").length;
+    await until(() => looks() >= 3, "they were looked at");
     for (let i = 0; i < 3; i++) assert.equal((await ask(router)).status, 200);
     for (const { load } of router.context.registry.list()) assert.equal(load.capacityTokens, 0);
   });
