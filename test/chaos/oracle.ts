@@ -192,7 +192,9 @@ function judgeRecord({ ask, response, stayed }: View, lines: readonly Recorded[]
   if (line.outcome === "router_error") return "a defect of the router";
   if (response === null || damaged || !stayed) return null;
   if (looksGood(ask.api, response) !== (line.outcome === "ok")) return "the outcome is wrong";
-  if (response.complete && line.outcome === "client_gone") return "the client had not left";
+  // what was cut is an engine's failure, whatever status it had begun with
+  if (!response.complete) return null;
+  if (line.outcome === "client_gone") return "the client had not left";
   const { status } = response;
   const clients = status >= 400 && status < 500 && status !== 429;
   // a client's fault may be told inside of a stream that had to begin
