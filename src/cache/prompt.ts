@@ -1,5 +1,6 @@
 // A prompt as the cache views compare it: a chain of hashes over its canonical form, one per whole block, where each hash
 // covers all blocks before it. Equal hashes at equal places mean an equal prefix. It holds no text.
+import type { TokenPrompt } from "./token-blocks.ts";
 
 export interface Prompt {
   /** Length of the canonical form, in the unit that `blockSize` counts: bytes in the router, tokens in the lab. */
@@ -14,6 +15,8 @@ export interface Prompt {
   readonly perToken: number;
   /** Token ids where they are known (a prompt of ids, or a tokenizer has been asked). */
   readonly tokenIds: ArrayLike<number> | null;
+  /** The same as blocks of tokens, for the index of what engines say they hold; absent = its tokens are not known. */
+  readonly byTokens?: TokenPrompt;
   /** Hash of what names the conversation (up to its first question): the same in all of its turns. 0 = there is none. */
   readonly anchor: number;
   /** Blocks up to there. */

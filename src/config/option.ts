@@ -14,6 +14,7 @@ export const optionGroups = [
   "Simulated engines",
   "Endpoints",
   "Routing",
+  "KV events",
   "Listening",
   "Keys",
   "Timeouts",
@@ -205,11 +206,13 @@ export function list(
   });
 }
 
-export function pairs(o: Common<Readonly<Record<string, string>>>): Option<Readonly<Record<string, string>>> {
+export function pairs(
+  o: Common<Readonly<Record<string, string>>> & { readonly expects?: string },
+): Option<Readonly<Record<string, string>>> {
   return option("pairs", o, {
     schema: z.record(z.string(), z.string()),
     placeholder: "A:B",
-    expects: "pairs with commas between them, as in alias:model,alias2:model2",
+    expects: o.expects ?? "pairs with commas between them, as in alias:model,alias2:model2",
   });
 }
 

@@ -120,6 +120,11 @@ class Builder {
         streamBytes: v["migration-stream-bytes"],
         budgetBytes: v["migrate-streams"] ? v["migration-budget-bytes"] : 0,
       },
+      kvEvents: {
+        indexMaxBytes: v["kv-index-max-bytes"],
+        tokenizers: this.#tokenizers(),
+        tokenizeMs: ms(v["tokenize-timeout-seconds"]),
+      },
       retries: this.#retries(),
       replicas: v["router-replicas"],
       engineStatsMs: ms(v["engine-stats-interval"]),
@@ -203,6 +208,22 @@ class Builder {
     const path = this.#resolved.values[name];
     if (path !== null) this.#text(name, path);
     return path;
+  }
+
+  /** What a folder lacks is said before the router starts; what its files hold shows when a thread reads them. */
+  #tokenizers(): Readonly<Record<string, string>> {
+    const folders = this.#resolved.values.tokenizers;
+    for (const [model, folder] of Object.entries(folders)) {
+      const result = readText(this.#files, `${folder}/tokenizer.json`);
+      if ("text" in result) continue;
+      this.#reject(
+        "tokenizers",
+        `${model}:${folder}`,
+        `tokenizer.json: ${result.reason}`,
+        "give the folder of a model",
+      );
+    }
+    return folders;
   }
 
   #caFile(): string | null {

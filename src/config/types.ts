@@ -47,7 +47,7 @@ export const modelTypes = [
 ] as const;
 export type ModelType = (typeof modelTypes)[number];
 
-export const policyNames = ["roundrobin", "random", "leastload", "session", "prefixaware"] as const;
+export const policyNames = ["roundrobin", "random", "leastload", "session", "prefixaware", "kvaware"] as const;
 export type PolicyName = (typeof policyNames)[number];
 
 /** Where endpoints come from. `static`: as configured; the others find them, and `endpoints` of the configuration is empty. */
@@ -147,6 +147,14 @@ export interface RouterConfig {
     readonly streamBytes: number;
     /** Of all together, with their requests; 0 = off. */
     readonly budgetBytes: number;
+  };
+  /** For `kvaware`. */
+  readonly kvEvents: {
+    readonly indexMaxBytes: number;
+    /** Model -> folder of its tokenizer. */
+    readonly tokenizers: Readonly<Record<string, string>>;
+    /** Time limit for the tokens of a short prompt. */
+    readonly tokenizeMs: number;
   };
   /** Further endpoints tried before the first event. */
   readonly retries: number;

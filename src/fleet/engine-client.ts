@@ -15,9 +15,11 @@ const maxAnswerBytes = 16 * 1024 * 1024;
 /**
  * Asks an engine.
  * @param key engine API key, or null
+ * @param reuse on a connection that is kept, for questions that belong to a request: a check must not fail because an idle
+ * one had just been closed, a question is asked once more
  * @throws Error saying what went wrong, for people
  */
-export function askEngine(
+export async function askEngine(
   endpoint: Endpoint,
   method: "GET" | "POST",
   path: string,
@@ -25,18 +27,29 @@ export function askEngine(
   key: string | null,
   timeoutMs: number,
   clock: Clock,
+  reuse = false,
 ): Promise<EngineAnswer> {
-  return new Promise((resolve, reject) => {
-    // Always a new connection: a check must not fail because an idle one had just been closed.
-    const question = new Question(endpoint, timeoutMs, clock, resolve, reject);
-    const body = json === null ? [] : [Buffer.from(json)];
-    const head =
-      `${method} ${endpoint.basePath}${path} HTTP/1.1\r\nhost: ${endpoint.authority}\r\nuser-agent: lmstack\r\naccept: */*\r\n` +
-      (key === null ? "" : `authorization: Bearer ${key}\r\n`) +
-      (body[0] === undefined ? "" : `content-type: application/json\r\ncontent-length: ${body[0].length}\r\n`);
-    question.send(`${head}connection: close\r\n\r\n`, body);
-  });
+  const body = json === null ? [] : [Buffer.from(json)];
+  const head =
+    `${method} ${endpoint.basePath}${path} HTTP/1.1\r\nhost: ${endpoint.authority}\r\nuser-agent: lmstack\r\naccept: */*\r\n` +
+    (key === null ? "" : `authorization: Bearer ${key}\r\n`) +
+    (body[0] === undefined ? "" : `content-type: application/json\r\ncontent-length: ${body[0].length}\r\n`);
+  const ask = (fresh: boolean): Promise<EngineAnswer> =>
+    new Promise((resolve, reject) => {
+      const question = new Question(endpoint, timeoutMs, clock, fresh, resolve, reject);
+      question.send(fresh ? `${head}connection: close\r\n\r\n` : `${head}\r\n`, body);
+    });
+  if (!reuse) return await ask(true);
+  try {
+    return await ask(false);
+  } catch (error) {
+    if (error instanceof StaleConnectionError) return await ask(true);
+    throw error;
+  }
 }
+
+/** An idle connection that the engine had just closed. */
+class StaleConnectionError extends Error {}
 
 class Question implements EngineReceiver {
   readonly #resolve: (answer: EngineAnswer) => void;
@@ -51,12 +64,13 @@ class Question implements EngineReceiver {
     endpoint: Endpoint,
     timeoutMs: number,
     clock: Clock,
+    fresh: boolean,
     resolve: (answer: EngineAnswer) => void,
     reject: (error: Error) => void,
   ) {
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#connection = endpoint.pool.acquire(true);
+    this.#connection = endpoint.pool.acquire(fresh);
     this.#timer = clock.setTimer(timeoutMs, () => this.#fail(`no answer within ${timeoutMs / 1000} s`));
   }
 
@@ -85,7 +99,8 @@ class Question implements EngineReceiver {
 
   onFailure(failure: EngineFailure): void {
     this.#timer.cancel();
-    this.#reject(new Error(failure.detail));
+    const stale = failure.reused && !failure.answered;
+    this.#reject(stale ? new StaleConnectionError(failure.detail) : new Error(failure.detail));
   }
 
   #fail(reason: string): void {

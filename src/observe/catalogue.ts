@@ -1,6 +1,7 @@
 // Every metric of the router, in one table: the registry, `docs/metrics.md`, dashboards and tests read it, so that nobody can
 // query a name that nobody emits. Label values are bounded by construction: configured or discovered models (else `other`),
 // endpoints that exist, closed lists. Never a client's string. The names that others have given stand in files of their own.
+import { kvCatalogue } from "./kv-metrics.ts";
 import { errorCatalogue, outcomes } from "../errors/catalogue.ts";
 import { apiNames } from "../api/table.ts";
 import { choiceReasons } from "../routing/policy.ts";
@@ -187,6 +188,7 @@ const ownMetrics = {
     help: "Time between two tokens of a stream on an endpoint, as learnt from answers.",
     labels: { endpoint },
   },
+  ...kvCatalogue,
   lmstack_prefix_index_bytes: { type: "gauge", help: "Memory of the index of sent prompts.", labels: {} },
   lmstack_prefix_index_blocks: { type: "gauge", help: "Blocks of prompts in that index.", labels: {} },
   lmstack_queue_time_seconds: {

@@ -13,6 +13,7 @@ import type { RouterLog } from "../observe/log.ts";
 import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
+import type { KvAware } from "./kv-aware.ts";
 import type { Prefixes } from "./prefixes.ts";
 import type { MigrationBudget } from "./migration/budget.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
@@ -43,6 +44,8 @@ export interface RouterContext {
   readonly active: Sweeper<ProxiedRequest>;
   /** The part that a reload replaces. */
   readonly routing: { name: PolicyName; choose: Policy; sessionKey: string | null; othersShare: number };
+  /** What engines say they hold. */
+  readonly kv: KvAware;
   /** Which prompts were sent where. */
   readonly prefixes: Prefixes;
   /** Requests that wait for room on an endpoint. */

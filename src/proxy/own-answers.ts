@@ -149,6 +149,11 @@ export class OwnAnswers {
     return problem === null ? "" : `: ${problem}`;
   }
 
+  #kvEvents(id: string): object {
+    const { sources } = this.#ctx.kv;
+    return { state: sources.stateOf(id), detail: sources.detailOf(id), blocks: sources.blocksOf(id) };
+  }
+
   #engines(): object[] {
     const now = this.#ctx.clock.nowMs();
     return this.#ctx.registry.list().map((endpoint) => ({
@@ -160,6 +165,7 @@ export class OwnAnswers {
       state: endpoint.state(now),
       in_flight: { queued: endpoint.queued, running: endpoint.running },
       ...(endpoint.progress.suspect || endpoint.progress.stalled ? { hangs: true } : {}),
+      ...(this.#ctx.kv.wanted ? { kv_events: this.#kvEvents(endpoint.id) } : {}),
       ...(endpoint.lastProblem === null ? {} : { problem: endpoint.lastProblem }),
     }));
   }

@@ -2,11 +2,13 @@
 // engine counted corrects the index of what was sent where, and how long a token is.
 import { findPrompt, writePrompt } from "../api/prompt.ts";
 import type { ApiName } from "../api/table.ts";
+import type { UntokenizedReason } from "../api/tokenize.ts";
 import type { Usage } from "../api/usage.ts";
 import { ApproximateIndex, type Placement } from "../cache/approximate.ts";
 import { BlockHasher } from "../cache/blocks.ts";
 import { promptTokens, type Prompt } from "../cache/prompt.ts";
 import { TokenLengths } from "../cache/token-lengths.ts";
+import type { TokenFailure } from "../fleet/tokens/prompt-tokens.ts";
 
 /** What a request asks of an engine, as far as choosing one is concerned. */
 export interface Ask {
@@ -15,6 +17,8 @@ export interface Ask {
   readonly promptTokens: number;
   readonly maxTokens: number | null;
   readonly priority: number;
+  /** Why its tokens are not known, under `kvaware`. */
+  readonly unread?: TokenFailure | UntokenizedReason;
 }
 
 /** Of a body that is not looked into: text on today's vocabularies takes some four bytes a token. */

@@ -150,7 +150,14 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
     this.#headEnd = forwardEnd(this.#record.requestId, hasBody ? bytes : -1);
-    this.#next(null);
+    this.#placed.whenRead(
+      (waitedMs) => {
+        if (this.#ended) return;
+        this.#record.waited(waitedMs);
+        this.#next(null);
+      },
+      (error) => this.#fail(asLmstack(error)),
+    );
   }
 
   /** @returns the model to write into the body, null where it stays */
@@ -292,7 +299,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const { endpoint, reason } = selection;
     const placement = this.#placement;
     const ticket = placement.send(selection, nowMs);
-    this.#record.beganAttempt(selection, placement.enter(selection), nowMs);
+    this.#record.beganAttempt(selection, placement.enter(selection), placement.follow(selection), nowMs);
     this.#isProbe = endpoint.breaker.picked(nowMs);
     const stream = this.#facts?.stream === true;
     const attempt = new Attempt(owner, this.#row, endpoint, reason, fresh, stream, ticket, nowMs, seam);

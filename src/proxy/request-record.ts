@@ -14,6 +14,7 @@ import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
 import type { Explanation } from "./explanation.ts";
+import type { KvPlacement } from "./kv-aware.ts";
 import type { Placed } from "./prefixes.ts";
 import type { Selection } from "./select.ts";
 import { StreamPace } from "./stream-pace.ts";
@@ -41,6 +42,7 @@ export class RequestRecord {
   #placed: Placed | null = null;
   /** The present attempt began, by the clock. */
   #sentAtMs = 0;
+  #kvPlacement: KvPlacement | null = null;
   #firstTokenMs: number | null = null;
   /** Status that the client got; 0 = none yet. */
   #answerStatus = 0;
@@ -105,9 +107,14 @@ export class RequestRecord {
     log.routed(this.requestId, session, endpoint.url, clock.wallMs(), nowMs - this.#receivedAtMs);
   }
 
+  /** The request waited for somebody else: for the tokens of its prompt. */
+  waited(ms: number): void {
+    this.#queuedMs += ms;
+  }
+
   /** The request waited in the queue. */
   queued(ms: number): void {
-    this.#queuedMs = ms;
+    this.#queuedMs += ms;
     this.#metrics?.queueTime.observe(ms / 1000);
   }
 
@@ -135,8 +142,9 @@ export class RequestRecord {
   }
 
   /** @param placed the prompt, as it was entered there; null = it was not looked at */
-  beganAttempt(selection: Selection, placed: Placed | null, nowMs: number): void {
+  beganAttempt(selection: Selection, placed: Placed | null, kvPlacement: KvPlacement | null, nowMs: number): void {
     this.attempts++;
+    this.#kvPlacement = kvPlacement;
     this.#last = selection;
     this.#placed = placed;
     this.#sentAtMs = nowMs;
@@ -195,6 +203,8 @@ export class RequestRecord {
     this.#attemptTrace = null;
     attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
     if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
+    if (this.#kvPlacement !== null) this.#ctx.kv.ended(this.#kvPlacement, verdict === "success" ? this.#usage : null);
+    this.#kvPlacement = null;
     if (verdict === "success") {
       endpoint.breaker.success(now, isProbe);
       endpoint.progress.heard(now);

@@ -30,7 +30,12 @@ export function selectEndpoint(
   const usable = usableEndpoints(ctx, view.model, tried, view.nowMs);
   const first = usable[0];
   if (first === undefined) return null;
-  if (usable.length === 1) return { endpoint: first, reason: "only_candidate", cachedTokens: 0 };
+  if (usable.length === 1) {
+    // nothing is to be chosen, but what is expected of it is compared with what comes true
+    const cachedTokens =
+      ctx.kv.wanted && view.prompt !== null ? Math.max(0, ctx.kv.view.match(first.id, view.prompt)) : 0;
+    return { endpoint: first, reason: "only_candidate", cachedTokens };
+  }
   const choice = ctx.routing.choose(view, usable, ctx.random);
   const { cachedTokens } = choice;
   // nobody goes past those that wait already without having been compared with them

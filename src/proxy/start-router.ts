@@ -7,7 +7,7 @@ import { Keys, PolledFile } from "../admission/key-files.ts";
 import type { Clock } from "../clock.ts";
 import { DynamicFileError } from "../config/dynamic-file.ts";
 import { formatProblem } from "../config/problem.ts";
-import type { DynamicConfig, RouterConfig } from "../config/types.ts";
+import type { DynamicConfig, PolicyName, RouterConfig } from "../config/types.ts";
 import { watchDynamicFile, type DynamicFileWatcher } from "../config/watch-dynamic-file.ts";
 import { Console } from "../console/console.ts";
 import { UsageError } from "../errors/usage-error.ts";
@@ -26,11 +26,13 @@ import { RouterMetrics } from "../observe/router-metrics.ts";
 import { StatsLog } from "../observe/stats-log.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import { createPolicy } from "../routing/policies.ts";
+import type { PolicyParts } from "../routing/policy.ts";
 import { consoleSource } from "./console-source.ts";
 import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { EngineSamples } from "./engine-samples.ts";
+import { KvAware } from "./kv-aware.ts";
 import { Prefixes } from "./prefixes.ts";
 import { MigrationBudget } from "./migration/budget.ts";
 import { OwnAnswers } from "./own-answers.ts";
@@ -132,7 +134,17 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     },
   });
   const prefixes = new Prefixes(256 * 1024 * 1024);
-  const parts = { cache: prefixes.index };
+  const kv = new KvAware({
+    clock,
+    random,
+    config,
+    registry,
+    engineKey: () => keys.engine,
+    metrics,
+    log,
+    approximate: prefixes.index,
+  });
+  const partsOf = (policy: PolicyName): PolicyParts => ({ cache: policy === "kvaware" ? kv.view : prefixes.index });
   const tracing = await startTracing(config, deps, metrics, log);
   const state = { draining: false, retired: false, revision: "static", dynamic: config.dynamic };
   const source = consoleSource(() => ctx, {
@@ -160,10 +172,11 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     routing: {
       name: config.dynamic.policy,
-      choose: createPolicy(config.dynamic.policy, parts),
+      choose: createPolicy(config.dynamic.policy, partsOf(config.dynamic.policy)),
       sessionKey: config.dynamic.sessionKey,
       othersShare: 1 - 1 / config.replicas,
     },
+    kv,
     prefixes,
     queue: new RequestQueue({
       clock,
@@ -237,14 +250,16 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   const appliedAt = metrics.registry.value("lmstack_config_last_reload_timestamp_seconds").child();
   const apply = (next: DynamicConfig, revision: string): void => {
     discovery.apply(next);
-    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, parts);
+    if (next.policy !== ctx.routing.name) ctx.routing.choose = createPolicy(next.policy, partsOf(next.policy));
     ctx.routing.name = next.policy;
     ctx.routing.sessionKey = next.sessionKey;
     health.setInferenceCheck(inferenceCheck(next));
+    kv.sync(next.policy === "kvaware");
     state.dynamic = next;
     state.revision = revision;
     appliedAt.value = clock.wallMs() / 1000;
   };
+  registry.onChange = () => kv.follow();
   apply(config.dynamic, "static");
   metrics.registry.value("lmstack_config_last_reload_successful").child().value = 1;
 
@@ -252,6 +267,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     () => discovery.stop(),
     () => ctx.queue.stop(),
     () => scraper?.stop(),
+    () => kv.close(),
     () => health.stop(),
     () => progress.stop(),
     () => keys.close(),

@@ -38,7 +38,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["backend-health-check-timeout-seconds", "5", "works"],
   ["routing-logic", "roundrobin", "works"],
   ["routing-logic", "session", "works"],
-  ["routing-logic", "kvaware", "refused"],
+  ["routing-logic", "kvaware", "works"],
   ["routing-logic", "prefixaware", "works"],
   ["routing-logic", "disaggregated_prefill", "refused"],
   ["routing-logic", "disaggregated_prefill_orchestrated", "refused"],

@@ -37,5 +37,5 @@ test("the schema knows both spellings of a key, and nothing that is refused", ()
   for (const name of ["callbacks", "feature-gates", "enable-batch-api", "config", "sim-api"]) {
     assert.ok(!Object.hasOwn(properties, name), name);
   }
-  assert.doesNotMatch(JSON.stringify(properties), /kvaware"|"external-only"|"null"/);
+  assert.doesNotMatch(JSON.stringify(properties), /disaggregated_prefill"|"external-only"|"null"/);
 });

@@ -120,8 +120,8 @@ const wrong: readonly (readonly [name: string, text: string, says: string])[] = 
   ],
   [
     "a policy that is not built",
-    "service_discovery: static\nrouting_logic: kvaware\nstatic_backends: http://a:1\n",
-    "f:2: routing_logic kvaware: the index of what engines report is not built yet; use prefixaware, which compares what was sent where",
+    "service_discovery: static\nrouting_logic: disaggregated_prefill\nstatic_backends: http://a:1\n",
+    "f:2: routing_logic disaggregated_prefill: separate prefill and decode engines are not built yet; use leastload on engines that do both",
   ],
   [
     "callbacks, which could be access control",

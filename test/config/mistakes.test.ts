@@ -178,7 +178,7 @@ const cases: readonly {
   {
     name: "an unknown policy",
     argv: router("--routing-logic", "fastest"),
-    says: "--routing-logic fastest: unknown; give one of roundrobin, random, leastload, session, prefixaware",
+    says: "--routing-logic fastest: unknown; give one of roundrobin, random, leastload, session, prefixaware, kvaware",
   },
   {
     name: "a key file that is not there",

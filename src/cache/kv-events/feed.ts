@@ -62,8 +62,9 @@ export class KvEventFeed {
     return this.#partial;
   }
 
-  get recovering(): boolean {
-    return this.#recovering !== null;
+  /** What it holds may be another engine's, or of long ago: it is about to know. */
+  get catchingUp(): boolean {
+    return this.#recovering === "join" || this.#recovering === "reconnect" || this.#recovering === "restart";
   }
 
   get last(): number {

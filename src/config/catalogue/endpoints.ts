@@ -75,7 +75,6 @@ export const endpointOptions = {
     default: [],
     placeholder: "WHERE,...",
     expects: "one entry per engine, or one for all: ask, off, or PORT[:REPLAY_PORT[:RANKS]][@TOPIC]",
-    state: "not yet",
     help: "Where each engine's KV events are had, one per URL or one for all, for `kvaware`: `ask` (its `/kv_event_sources`, the default), `off`, or `PORT[:REPLAY_PORT[:RANKS]][@TOPIC]` on the engine's host.",
   }),
   "static-backend-health-checks": boolean({

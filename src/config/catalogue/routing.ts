@@ -1,12 +1,13 @@
 // Options that say how an engine is chosen, and what is tried when one fails. Part of the catalogue; nothing but
 // definitions.
 
-import { boolean, choice, integer, list, optionalInteger, optionalText } from "../option.ts";
+import { boolean, choice, integer, list, optionalInteger, optionalText, pairs, seconds } from "../option.ts";
 import { policyNames } from "../types.ts";
 
 const commands = ["router", "up"] as const;
 const routerOnly = ["router"] as const;
 const group = "Routing" as const;
+const kvEvents = "KV events" as const;
 const later = "Prefix and prefill/decode policies" as const;
 
 export const routingOptions = {
@@ -18,17 +19,12 @@ export const routingOptions = {
     placeholder: "POLICY",
     refusals: [
       {
-        when: { is: ["kvaware"] },
-        why: "the index of what engines report is not built yet",
-        fix: "use prefixaware, which compares what was sent where",
-      },
-      {
         when: { is: ["disaggregated_prefill", "disaggregated_prefill_orchestrated"] },
         why: "separate prefill and decode engines are not built yet",
         fix: "use leastload on engines that do both",
       },
     ],
-    help: "How an engine is chosen: roundrobin, random, leastload, session or prefixaware. prefixaware, since it sends a prompt where its beginning is cached as long as that is cheaper than waiting there.",
+    help: "How an engine is chosen: roundrobin, random, leastload, session, prefixaware or kvaware. prefixaware, since it sends a prompt where its beginning is cached as long as that is cheaper than waiting there; kvaware does the same by what engines say they hold, and needs KV events.",
   }),
   "session-key": optionalText({
     group,
@@ -82,6 +78,29 @@ export const routingOptions = {
     min: 0,
     max: 100,
     help: "production-stack's name of --retries; --retries wins where both are given.",
+  }),
+  "kv-index-max-bytes": integer({
+    group: kvEvents,
+    commands,
+    default: 1024 * 1024 * 1024,
+    min: 65_536,
+    unit: "bytes",
+    help: "Memory for the index of what engines say they hold; the oldest blocks go when it is full. 1 GiB, for ten million blocks.",
+  }),
+  tokenizers: pairs({
+    group: kvEvents,
+    commands,
+    default: {},
+    placeholder: "MODEL:FOLDER,...",
+    expects: "pairs of a model and the folder of its tokenizer.json, with commas between them",
+    help: "Reads the prompts of these models as tokens here, in threads of their own, by the tokenizer.json and the chat template in a folder. Without it an engine's `/tokenize` is asked.",
+  }),
+  "tokenize-timeout-seconds": seconds({
+    group: kvEvents,
+    commands,
+    default: 0.05,
+    min: 0.001,
+    help: "Time limit for reading a prompt as tokens, and a millisecond more for each kB of it. When it is over the request goes on by the approximate index.",
   }),
   "kv-aware-threshold": integer({
     group: later,

@@ -30,6 +30,8 @@ export interface SimState {
   readonly requests: number;
   readonly inFlight: number;
   readonly kvBlocksUsed: number;
+  /** Distinct blocks whose prefix can be found again, in use or not: what KV events have told. */
+  readonly kvBlocksCached: number;
   readonly kvBlocksTotal: number;
   readonly hitTokens: number;
   readonly queryTokens: number;
@@ -210,6 +212,7 @@ export class EngineApp {
       requests: this.requests,
       inFlight: this.inFlight,
       kvBlocksUsed: sum((stats) => stats.kvBlocksUsed),
+      kvBlocksCached: sum((stats) => stats.kvBlocksCached),
       kvBlocksTotal: sum((stats) => stats.kvBlocksTotal),
       hitTokens: sum((stats) => stats.hitTokens),
       queryTokens: sum((stats) => stats.queryTokens),

@@ -54,6 +54,8 @@ export interface EngineStats {
   /** Part of `waiting`: those whose adapter had no place in the last step. */
   readonly deferred: number;
   readonly kvBlocksUsed: number;
+  /** Distinct blocks that can be found again. */
+  readonly kvBlocksCached: number;
   readonly kvBlocksTotal: number;
   readonly queryTokens: number;
   readonly hitTokens: number;
@@ -267,6 +269,7 @@ export class EngineCore {
       waiting: this.#scheduler.waiting.length,
       deferred: Math.min(this.#scheduler.deferred, this.#scheduler.waiting.length),
       kvBlocksUsed: pool.used,
+      kvBlocksCached: pool.cached,
       kvBlocksTotal: pool.usable,
       queryTokens: this.#scheduler.queryTokens,
       hitTokens: this.#scheduler.hitTokens,

@@ -107,7 +107,7 @@ export class KvSubscription {
     if (!this.#everConnected) return "connecting";
     if (!this.#connected && now - this.#changedMs > graceMs) return "disconnected";
     if (this.#badInARow >= garbageInARow) return "garbage";
-    if (!this.#joined) return "joining";
+    if (!this.#joined || this.#feed.catchingUp) return "joining";
     if (this.#served >= servedUnheard && now - this.#heardMs > unheardMs) return "silent";
     return this.#feed.partial === null ? "exact" : "partial";
   }
