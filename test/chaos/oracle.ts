@@ -187,6 +187,8 @@ function parsed(text: string): unknown {
 function judgeRecord({ ask, response, stayed }: View, lines: readonly Recorded[], damaged: boolean): string | null {
   if (lines.length > 1) return `it ended ${lines.length} times`;
   const line = lines[0];
+  // a head that did not come in time is no request yet
+  if (line === undefined && response?.status === 408) return null;
   if (line === undefined)
     return response === null || response.status < 200 || damaged ? null : "no outcome was recorded";
   if (line.outcome === "router_error") return "a defect of the router";

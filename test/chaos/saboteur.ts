@@ -128,10 +128,14 @@ export function sabotage(stage: Stage, draw: Draw): void {
   ])();
 }
 
+const restarting = new Set<RawEngine>();
+
 async function restart(engine: RawEngine, downMs: number): Promise<void> {
+  if (restarting.has(engine)) return;
+  restarting.add(engine);
   const { port } = engine;
   engine.kill();
   await new Promise<void>((resolve) => setTimeout(resolve, downMs));
-  // it may have been started by another turn meanwhile
   await engine.listen(port).catch(() => undefined);
+  restarting.delete(engine);
 }
