@@ -42,6 +42,10 @@ async function main(): Promise<number> {
       return runComparison(parsed.files);
     }
     case "check": {
+      if (parsed.target === "stack") {
+        const { runCheckStack } = await import("./commands/check-stack.ts");
+        return runCheckStack(parsed.url, parsed.keyFile);
+      }
       const { runCheck } = await import("./commands/check.ts");
       return runCheck(parsed.file);
     }

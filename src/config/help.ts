@@ -12,7 +12,7 @@ const commandSummaries = {
   engine: "a simulated vLLM engine, or several",
   lab: "policies and fleets judged on a workload, in virtual time",
   bench: "load on an OpenAI-compatible URL, in real time",
-  check: "says what is wrong in a configuration file",
+  check: "says what is wrong in a configuration file, or with a running stack",
   top: "the endpoints of a running router, live in a terminal",
 } as const;
 
@@ -41,9 +41,15 @@ export function mainHelp(): string {
 export function checkHelp(): string {
   return [
     "Usage: lmstack check config FILE",
+    "       lmstack check URL [--admin-key-file FILE]",
     "",
     ...wrap(
       "Checks a file of options (--config) or a dynamic configuration file; which of them it is, its keys tell. Prints a summary, or every problem with its line and the way out. Exit code 0: good, 2: problems.",
+      "",
+    ),
+    "",
+    ...wrap(
+      "With the URL of a router: asks it which engines it has, whether they are well, and, under kvaware, which of them publish no KV events, and why. Exit code 0: good, 1: something is wrong.",
       "",
     ),
     "",

@@ -38,6 +38,7 @@ export type ParsedCommand =
   | { readonly command: "bench"; readonly options: BenchOptions; readonly warnings: readonly string[] }
   | { readonly command: "compare"; readonly files: readonly string[] }
   | { readonly command: "check"; readonly target: "config"; readonly file: string }
+  | { readonly command: "check"; readonly target: "stack"; readonly url: string; readonly keyFile: string | null }
   | { readonly command: "top"; readonly options: TopOptions }
   | { readonly command: "print"; readonly text: string };
 
@@ -105,7 +106,11 @@ function parseHelp([name]: readonly string[]): ParsedCommand {
 function parseCheck(argv: readonly string[]): ParsedCommand {
   if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return print(checkHelp());
   const [target, file, extra] = argv;
-  if (target !== "config") throw mistake(`check ${target}: unknown target; write lmstack check config FILE`);
+  if (target !== undefined && /^https?:\/\//i.test(target)) return parseCheckStack(target, argv.slice(1));
+  if (target !== "config")
+    throw mistake(
+      `check ${target}: unknown target; write lmstack check config FILE, or lmstack check http://HOST:PORT`,
+    );
   if (file === undefined) throw new UsageError("check config: no file is given; write lmstack check config FILE");
   if (extra !== undefined) throw mistake(`check config ${extra}: one file at a time; write lmstack check config FILE`);
   return { command: "check", target, file };
@@ -136,6 +141,15 @@ function parseTop(argv: readonly string[]): ParsedCommand {
 function parseComparison(files: readonly string[]): ParsedCommand {
   if (files.length === 2 && files.every((file) => !file.startsWith("-"))) return { command: "compare", files };
   throw mistake(`bench --compare ${files.join(" ")}: two files are compared; write --compare A.json B.json`);
+}
+
+function parseCheckStack(url: string, argv: readonly string[]): ParsedCommand {
+  if (!URL.canParse(url)) throw mistake(`check ${url}: not a URL; give a router's, as in http://localhost:30080`);
+  const [flag, keyFile, extra] = argv;
+  if (flag === undefined) return { command: "check", target: "stack", url, keyFile: null };
+  if (flag !== "--admin-key-file" || keyFile === undefined || extra !== undefined)
+    throw mistake(`check ${url} ${argv.join(" ")}: not understood; write lmstack check URL [--admin-key-file FILE]`);
+  return { command: "check", target: "stack", url, keyFile };
 }
 
 function parseOptions(command: OptionCommand, argv: readonly string[], env: Environment, files: Files): ParsedCommand {

@@ -243,7 +243,7 @@ const cases: readonly {
   {
     name: "a check of nothing",
     argv: ["check", "confg"],
-    says: "check confg: unknown target; write lmstack check config FILE",
+    says: "check confg: unknown target; write lmstack check config FILE, or lmstack check http://HOST:PORT",
   },
 ];
 
