@@ -196,11 +196,8 @@ export class Attempt implements EngineReceiver {
     }
     this.pace?.look(this.reads, nowMs);
     if (nowMs - this.lastReadMs > timeouts.idleMs) {
+      if (this.endWhole()) return;
       this.abandon();
-      if (this.#relay?.whole === true) {
-        this.#relay.onMessageEnd();
-        return;
-      }
       this.#owner.interrupted(
         new LmstackError(
           "engine_idle_timeout",
@@ -210,6 +207,19 @@ export class Attempt implements EngineReceiver {
         "timeout",
       );
     }
+  }
+
+  /**
+   * Ends an answer of which nothing is missing but framing, as complete: whatever the reason to end it, no client could want
+   * more of it.
+   * @returns false, and nothing was done, when something is missing
+   */
+  endWhole(): boolean {
+    const relay = this.#relay;
+    if (this.#over || relay === null || !relay.whole) return false;
+    this.abandon();
+    relay.onMessageEnd();
+    return true;
   }
 
   /** The engine hangs, and another one may do. @param movable the stream that has begun can go on there */

@@ -471,7 +471,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   /** Ends with an error of the catalogue, as an answer or as a frame. */
   #fail(error: LmstackError): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#attempt?.endWhole() === true) return;
     this.#record.error(error);
     this.#attempt?.abandon();
     this.endAttempt("client_gone", "inconclusive");

@@ -387,6 +387,19 @@ test("B4: --total-timeout-seconds in mid-stream: an error frame; inside of a JSO
   assert.notEqual(json.end, "open");
 });
 
+// Found by the chaos harness (seed 38): behind [DONE] came an error frame, and a whole answer was counted as an error.
+test("B4: --total-timeout-seconds after the last event, before the framing's end: the answer is whole, without an error", async (t) => {
+  const here = await stage(t, ["--total-timeout-seconds", "2"]);
+  here.engine.script((request) =>
+    request.connection.write(
+      Buffer.concat([Buffer.from(streamHead()), chunk(event("one")), chunk("data: [DONE]\n\n")]),
+    ),
+  );
+  const stream = await timedOut(here, 2200);
+  assert.match(stream.text, /^data: .*"one".*\n\ndata: \[DONE\]\n\n$/);
+  assert.ok(stream.complete);
+});
+
 test("B4: no connection within --connect-timeout-seconds: another endpoint; 504 engine_connect_timeout with none left", async (t) => {
   // a stopped process: the system completes connections until its queue is full, then leaves them hanging
   const script = `
