@@ -238,6 +238,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
         });
   registry.onChange = () => {
     scraper?.sync();
+    kv.follow();
     prefixes.index.retain(new Set(registry.list().map(({ id }) => id)));
   };
   mirrorRouting(metrics.registry, {
@@ -259,7 +260,6 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     state.revision = revision;
     appliedAt.value = clock.wallMs() / 1000;
   };
-  registry.onChange = () => kv.follow();
   apply(config.dynamic, "static");
   metrics.registry.value("lmstack_config_last_reload_successful").child().value = 1;
 
