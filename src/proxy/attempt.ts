@@ -156,6 +156,7 @@ export class Attempt implements EngineReceiver {
   onFailure(what: EngineFailure): void {
     if (this.#over) return;
     this.#over = true;
+    if (this.committed && this.#relay?.flush() === true) return;
     if (!this.committed) this.#owner.failed(connectionFailure(what, this.endpoint.id));
     else if (this.#relay?.whole === true) this.#relay.onMessageEnd();
     else {

@@ -39,6 +39,11 @@ export class PlainRelay implements Relay {
   /** Only its framing says where such an answer ends. */
   readonly whole = false;
 
+  /** Pieces of a read go on as they come. */
+  flush(): boolean {
+    return false;
+  }
+
   onChunkData(buf: Buffer, start: number, end: number): void {
     if (this.#over) return;
     const bytes = buf.subarray(start, end);

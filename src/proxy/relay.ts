@@ -36,6 +36,12 @@ export interface Relay {
   onChunkData(buf: Buffer, start: number, end: number): void;
   onRead(buf: Buffer, start: number, end: number, whole: boolean, last: boolean): void;
   onMessageEnd(): void;
+  /**
+   * The connection failed while a read was being worked off (its framing broke behind events that were whole): passes on what
+   * was taken of it, for it counts as what the client has.
+   * @returns true = the answer has ended with it
+   */
+  flush(): boolean;
   /** The last event has passed: what is missing is framing only, and nothing that a client could want. */
   readonly whole: boolean;
 }

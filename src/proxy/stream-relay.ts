@@ -37,6 +37,8 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   #ranges: number[] | null = null;
   #prefix: Buffer | null = null;
   #reading = false;
+  /** Where the payload of the present read lies; null = none has come. */
+  #buffer: Buffer | null = null;
   #committed = false;
   #hasEvent = false;
   #sawLast = false;
@@ -71,6 +73,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   onChunkData(buf: Buffer, start: number, end: number): void {
     if (this.#over) return;
     if (!this.#reading) this.#beginRead();
+    this.#buffer = buf;
     if (this.#firstEnd === 0) {
       this.#firstStart = start;
       this.#firstEnd = end;
@@ -199,6 +202,11 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     this.#owner.completed();
   }
 
+  flush(): boolean {
+    if (this.#reading && this.#committed && this.#buffer !== null) this.onRead(this.#buffer, 0, 0, false, false);
+    return this.#over;
+  }
+
   /** Token usage in complete frames; where several tell it the last one counts. */
   #readUsage(frames: Buffer): void {
     if (this.#lastEvent !== "message_stop") {
@@ -232,6 +240,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     this.#firstEnd = 0;
     this.#ranges = null;
     this.#prefix = null;
+    this.#buffer = null;
   }
 
   /** Complete frames of the present read, with what was held before it, in memory of their own. */

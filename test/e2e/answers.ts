@@ -28,6 +28,7 @@ const ownOfHop = new Set([
   "transfer-encoding",
   "x-request-id",
   "via",
+  "server-timing",
   "x-accel-buffering",
   "cache-control",
 ]);

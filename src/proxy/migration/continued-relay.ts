@@ -88,6 +88,11 @@ export class ContinuedRelay implements Relay, FrameSink {
     this.#break(this.#failed);
   }
 
+  flush(): boolean {
+    if (this.#committed) this.onRead();
+    return this.#over;
+  }
+
   onMessageEnd(): void {
     if (this.#over) return;
     if (!this.#sawLast || !this.#committed) {
