@@ -2,7 +2,7 @@
 // them an interrupted stream ends by C1, and says why in the metrics.
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { dataOf, type ClientResponse } from "../../helpers/http-client.ts";
+import { dataOf, RawClient, rawRequest, type ClientResponse } from "../../helpers/http-client.ts";
 import {
   chunk,
   done,
@@ -13,6 +13,7 @@ import {
   type RawEngine,
 } from "../../helpers/raw-engine.ts";
 import { startTestRouter, type TestRouter } from "../../helpers/router.ts";
+import { until } from "../../helpers/until.ts";
 import { ask, assertSame, chat, completion, stage, told } from "./stage.ts";
 
 function assertCut(response: ClientResponse): void {
@@ -68,7 +69,6 @@ test("C2: a stream of the last engine ends with an error, and so do those beyond
 });
 
 test("C2: an HTTP/1.0 client's stream goes on as well", async (t) => {
-  const { RawClient, rawRequest } = await import("../../helpers/http-client.ts");
   const { router, cuts } = await stage(t);
   const wanted = told(await ask(router, completion));
   cuts.push({ bytes: 1_700, how: "end" });
@@ -145,8 +145,13 @@ test("C2: an event that came in one read with bytes that are no chunk reaches th
   const textEvent = (text: string, last: boolean): string =>
     `data: ${JSON.stringify({ id: "cmpl-1", object: "text_completion", created: 1, model: "test-model", choices: [{ index: 0, text, logprobs: null, finish_reason: last ? "length" : null }] })}\n\n`;
   for (const engine of engines) {
-    engine.handler = ({ connection, body }) => {
+    engine.handler = ({ target, connection, body }) => {
       const { prompt } = JSON.parse(body.toString()) as { prompt: string };
+      if (target === "/tokenize") {
+        const tokens = prompt.split(/(?<= )/).map((_, at) => at);
+        connection.write(jsonAnswer({ count: tokens.length, tokens }));
+        return;
+      }
       const from = words.filter((word) => prompt.includes(word)).length;
       const rest = words.slice(from).map((word, at) => chunk(textEvent(word, from + at === words.length - 1)));
       if (from > 0) {
@@ -154,13 +159,17 @@ test("C2: an event that came in one read with bytes that are no chunk reaches th
         return;
       }
       const [first = Buffer.alloc(0), second = Buffer.alloc(0)] = rest;
-      void connection
-        .flushed(Buffer.concat([Buffer.from(streamHead()), first]))
-        .then(() => connection.write(Buffer.concat([second, Buffer.from("no size\r\n")])));
+      connection.write(Buffer.concat([Buffer.from(streamHead()), first]));
+      // in a read of its own: the client has the first event by then
+      void until(() => client.received.includes("one"), "the first event is there").then(() =>
+        connection.write(Buffer.concat([second, Buffer.from("no size\r\n")])),
+      );
     };
   }
   const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
-  const response = await ask(router, { ...completion, model: "test-model", prompt: "Count: ", stream_options: null });
-  assert.equal(told(response).text, words.join(""));
+  const client = await RawClient.connect(router.port);
+  const asked = { ...completion, model: "test-model", prompt: "Count: ", stream_options: null };
+  client.write(rawRequest("POST", "/v1/completions", JSON.stringify(asked)));
+  assert.equal(told(await client.response()).text, words.join(""));
   await router.idle();
 });
