@@ -218,7 +218,7 @@ test("kvaware in front of a real vLLM:", { timeout: 580_000 }, async (t) => {
   });
 
   await t.test("another server in its place", async (other) => {
-    const router = lasting as TestRouter | null;
+    const router = lasting;
     if (router === null) return;
     const vllm = await requireOwnVllm(other, server);
     if (vllm === null) return;
