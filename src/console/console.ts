@@ -153,9 +153,7 @@ export class Console {
     if (exchange.needsDrain) return;
     const snapshot: Snapshot = { ...look, ended: this.recorder.since(watcher.seq) };
     watcher.seq = this.recorder.seq;
-    const event = Buffer.from(`event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n`);
-    if (!exchange.canChunk) exchange.write(event);
-    else exchange.write(Buffer.concat([Buffer.from(`${event.length.toString(16)}\r\n`), event, Buffer.from("\r\n")]));
+    exchange.writePiece(Buffer.from(`event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n`));
   }
 
   /** Ends all streams: the router drains. */
@@ -163,7 +161,7 @@ export class Console {
     this.#timer?.cancel();
     this.#timer = null;
     for (const { exchange } of this.#watchers) {
-      if (exchange.canChunk) exchange.write(Buffer.from("0\r\n\r\n"));
+      exchange.endPieces();
       exchange.end();
     }
     this.#watchers.clear();

@@ -30,6 +30,14 @@ export interface ExchangeHost {
   cut(): void;
 }
 
+const lastChunk = Buffer.from("0\r\n\r\n");
+const crlf = Buffer.from("\r\n");
+
+/** One chunk of the chunked coding, in memory of its own. */
+function asChunk(payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${payload.length.toString(16)}\r\n`, "latin1"), payload, crlf]);
+}
+
 /** Head and first bytes leave as one string up to here. */
 const smallBytes = 8 * 1024;
 
@@ -174,6 +182,16 @@ export class Exchange {
     if (head === null) return this.#host.writeBytes(text);
     this.#pendingHead = null;
     return this.#host.writeBytes(head + text);
+  }
+
+  /** Sends a piece of a body of unknown length and frames it: as a chunk, or as it is where there are none. */
+  writePiece(payload: Buffer): void {
+    this.write(this.canChunk ? asChunk(payload) : payload);
+  }
+
+  /** The proper end of such a body; for HTTP/1.0 it is the connection's. */
+  endPieces(): void {
+    if (this.canChunk) this.write(lastChunk);
   }
 
   /** Sends the head without waiting for the body. */

@@ -11,10 +11,8 @@ import { explanationLine } from "./explanation.ts";
 import type { AttemptFailure, HeldAnswer } from "./failure.ts";
 import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
 import type { RequestRecord } from "./request-record.ts";
-import { asChunk, lastChunk } from "./relay.ts";
 
-const pingChunk = asChunk(Buffer.from(": ping\n\n"));
-const pingPlain = Buffer.from(": ping\n\n");
+const ping = Buffer.from(": ping\n\n");
 
 export class ClientSide {
   readonly exchange: Exchange;
@@ -66,7 +64,7 @@ export class ClientSide {
       if (head === null) return false;
       this.begin(head, true, null);
     }
-    exchange.write(exchange.canChunk ? pingChunk : pingPlain);
+    exchange.writePiece(ping);
     this.#lastSentMs = nowMs;
     return begins;
   }
@@ -102,13 +100,13 @@ export class ClientSide {
     return { outcome, status };
   }
 
-  /** The field line of `Server-Timing`; "" = none is wanted. */
   /** Why the request went where it went; "" where nobody asked. */
   #explanation(): string {
     const { explanation } = this.#record;
     return explanation === null ? "" : explanationLine(explanation);
   }
 
+  /** The field line of `Server-Timing`; "" = none is wanted. */
   #timing(): string {
     return this.#ctx.config.serverTiming ? `server-timing: ${this.#serverTiming()}\r\n` : "";
   }
@@ -119,8 +117,8 @@ export class ClientSide {
 
   #lastEvent(frame: Buffer): void {
     const { exchange } = this;
-    exchange.write(exchange.canChunk ? asChunk(frame) : frame);
-    if (exchange.canChunk) exchange.write(lastChunk);
+    exchange.writePiece(frame);
+    exchange.endPieces();
     exchange.end();
   }
 }

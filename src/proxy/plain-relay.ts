@@ -6,7 +6,7 @@ import type { RelayRow } from "../api/table.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { firstFrameFailure } from "./failure.ts";
-import { asChunk, lastChunk, passOn, type Relay, type RelayOwner } from "./relay.ts";
+import { passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 /** `usage` stands near the end of a JSON answer; so much of it is kept while a long one passes. */
 const tailBytes = 8 * 1024;
@@ -65,7 +65,7 @@ export class PlainRelay implements Relay {
       if (!exchange.canChunk) passOn(exchange, this.#connection, buf, start, end);
     } else if (this.#head.contentLength >= 0 || !exchange.canChunk) passOn(exchange, this.#connection, buf, start, end);
     else {
-      exchange.write(asChunk(bytes));
+      exchange.writePiece(bytes);
       if (exchange.needsDrain) this.#connection.pause();
     }
   }
@@ -85,7 +85,7 @@ export class PlainRelay implements Relay {
       if (usage !== null) this.#owner.usage(usage);
     }
     const untilClose = !this.#head.chunked && this.#head.contentLength < 0;
-    if (untilClose && exchange.canChunk && this.#length() === null) exchange.write(lastChunk);
+    if (untilClose && this.#length() === null) exchange.endPieces();
     this.#owner.completed();
   }
 

@@ -46,14 +46,6 @@ export interface Relay {
   readonly whole: boolean;
 }
 
-export const lastChunk = Buffer.from("0\r\n\r\n");
-const crlf = Buffer.from("\r\n");
-
-/** One chunk of the chunked coding, in memory of its own. */
-export function asChunk(payload: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${payload.length.toString(16)}\r\n`, "latin1"), payload, crlf]);
-}
-
 /** Pieces up to here go on as text: one copy, and no buffer that has to be kept. */
 export const maxTextBytes = 4 * 1024;
 /** Towards a client that is behind, smaller pieces are copied: each would keep the whole buffer of its read. */

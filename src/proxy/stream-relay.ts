@@ -11,7 +11,7 @@ import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
 import type { KeptStream } from "./migration/kept-stream.ts";
-import { asChunk, lastChunk, maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
+import { maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 const usageText = '"usage"';
 const usageKey = Buffer.from(usageText);
@@ -157,8 +157,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     const frames = this.#frames(buf);
     this.#readUsage(frames);
     if (frames.length > 0) {
-      const bytes = exchange.canChunk ? asChunk(frames) : frames;
-      exchange.write(bytes);
+      exchange.writePiece(frames);
       if (exchange.needsDrain) this.#connection.pause();
     }
     const cut = this.#cutAt >= 0;
@@ -198,7 +197,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
       else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
       return;
     }
-    if (!this.#terminated && exchange.canChunk) exchange.write(lastChunk);
+    if (!this.#terminated) exchange.endPieces();
     this.#owner.completed();
   }
 

@@ -7,7 +7,7 @@ import type { ResponseHead } from "../../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../../http/sse-scanner.ts";
 import type { MigrationCause } from "../../observe/catalogue.ts";
 import { firstFrameFailure } from "../failure.ts";
-import { asChunk, lastChunk, type Relay, type RelayOwner } from "../relay.ts";
+import type { Relay, RelayOwner } from "../relay.ts";
 import { isRecord } from "./json.ts";
 import type { Seam } from "./seam.ts";
 
@@ -80,7 +80,7 @@ export class ContinuedRelay implements Relay, FrameSink {
     if (this.#text !== "") {
       const bytes = Buffer.from(this.#text);
       this.#text = "";
-      exchange.write(exchange.canChunk ? asChunk(bytes) : bytes);
+      exchange.writePiece(bytes);
       if (exchange.needsDrain) this.#connection.pause();
     }
     if (this.#failed === null) return;
@@ -101,7 +101,7 @@ export class ContinuedRelay implements Relay, FrameSink {
     }
     this.#over = true;
     const { exchange } = this.#owner;
-    if (exchange.canChunk) exchange.write(lastChunk);
+    exchange.endPieces();
     this.#owner.completed();
   }
 

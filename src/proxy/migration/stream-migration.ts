@@ -11,7 +11,7 @@ import type { Usage } from "../../api/usage.ts";
 import type { AttemptFailure } from "../failure.ts";
 import type { RouterContext } from "../context.ts";
 import { isClientsFault } from "../held-answer.ts";
-import { asChunk, lastChunk, type RelayOwner } from "../relay.ts";
+import type { RelayOwner } from "../relay.ts";
 import type { Verdict } from "../request-record.ts";
 import type { AttemptOutcome } from "../../observe/catalogue.ts";
 import type { Selection } from "../select.ts";
@@ -172,9 +172,8 @@ export class StreamMigration implements RelayOwner {
     const text = [...events.map((event) => JSON.stringify(event)), "[DONE]"]
       .map((data) => `data: ${data}\n\n`)
       .join("");
-    const bytes = Buffer.from(text);
-    exchange.write(exchange.canChunk ? asChunk(bytes) : bytes);
-    if (exchange.canChunk) exchange.write(lastChunk);
+    exchange.writePiece(Buffer.from(text));
+    exchange.endPieces();
     this.#host.migrated(this.#cause, "finished");
     this.#host.completed();
   }
