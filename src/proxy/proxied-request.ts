@@ -205,9 +205,17 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       }
       this.#record.retried(failure.retryReason);
     }
-    if (this.#plan.explain) this.#explain(selection, this.candidates(now), now);
-    this.#send(selection, false, now);
-    this.#record.chose(selection, this.#session, now);
+    this.#go(selection, null, now);
+  }
+
+  /**
+   * To the endpoint that was chosen.
+   * @param candidates what it was chosen from; null = those that are there now
+   */
+  #go(selection: Selection, candidates: readonly Candidate[] | null, nowMs: number): void {
+    if (this.#plan.explain) this.#explain(selection, candidates ?? this.candidates(nowMs), nowMs);
+    this.#send(selection, false, nowMs);
+    this.#record.chose(selection, this.#session, nowMs);
   }
 
   #queueFull(): string {
@@ -236,10 +244,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#fail(this.#noEndpoint());
       return;
     }
-    const selection: Selection = { endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens };
-    if (this.#plan.explain) this.#explain(selection, candidates, now);
-    this.#send(selection, false, now);
-    this.#record.chose(selection, this.#session, now);
+    this.#go({ endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens }, candidates, now);
   }
 
   #explain(selection: Selection, candidates: readonly Candidate[], nowMs: number): void {
