@@ -50,16 +50,8 @@ export class Console {
     return this.#watchers.size > 0;
   }
 
-  /**
-   * A file of the console: the page itself for `""`.
-   * @returns false when there is no such file
-   */
-  file(exchange: Exchange, name: string): boolean {
-    void this.#file(exchange, name);
-    return true;
-  }
-
-  async #file(exchange: Exchange, name: string): Promise<void> {
+  /** Answers with a file of the console: the page itself for `""`. Never rejects. */
+  async file(exchange: Exchange, name: string): Promise<void> {
     const plain = ["content-type", "text/plain; charset=utf-8"];
     try {
       const file = (await consoleFiles()).get(name === "" ? "index.html" : name);

@@ -71,9 +71,10 @@ export class OwnAnswers {
         );
         return true;
       case "console":
-        return this.#console(exchange)?.file(exchange, "") ?? false;
       case "console-file":
-        return this.#console(exchange)?.file(exchange, parameter) ?? false;
+        if (this.#ctx.console === null || exchange.head.method !== "GET") return false;
+        void this.#ctx.console.file(exchange, parameter);
+        return true;
       case "console-configuration":
         this.#ctx.console?.configuration(exchange);
         return this.#ctx.console !== null;
@@ -81,10 +82,6 @@ export class OwnAnswers {
         this.#ctx.console?.watch(exchange, renderHead(200, "", eventStream));
         return this.#ctx.console !== null;
     }
-  }
-
-  #console(exchange: Exchange): RouterContext["console"] {
-    return exchange.head.method === "GET" ? this.#ctx.console : null;
   }
 
   #metrics(exchange: Exchange): void {
