@@ -56,6 +56,7 @@ class Question implements EngineReceiver {
   readonly #reject: (error: Error) => void;
   readonly #connection: EngineConnection;
   readonly #timer: Timer;
+  readonly #closes: boolean;
   readonly #pieces: Buffer[] = [];
   #bytes = 0;
   #status = 0;
@@ -70,6 +71,7 @@ class Question implements EngineReceiver {
   ) {
     this.#resolve = resolve;
     this.#reject = reject;
+    this.#closes = fresh;
     this.#connection = endpoint.pool.acquire(fresh);
     this.#timer = clock.setTimer(timeoutMs, () => this.#fail(`no answer within ${timeoutMs / 1000} s`));
   }
@@ -94,6 +96,8 @@ class Question implements EngineReceiver {
 
   onMessageEnd(): void {
     this.#timer.cancel();
+    // RFC 9112 9.6: who has sent `close` sends nothing more there, also where the engine would keep the connection
+    if (this.#closes) this.#connection.destroy();
     this.#resolve({ status: this.#status, body: Buffer.concat(this.#pieces) });
   }
 

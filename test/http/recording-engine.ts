@@ -54,8 +54,8 @@ export class RecordingEngine {
       if (record === null) {
         const text = bytes.toString("latin1");
         // the router's own questions come without `via`
-        if (/^GET \/(health|v1\/models) /.test(text) && !text.includes("\r\nvia:")) {
-          const body = text.startsWith("GET /health") ? "" : models;
+        if (/^GET \/(health|metrics|v1\/models) /.test(text) && !text.includes("\r\nvia:")) {
+          const body = text.startsWith("GET /v1/models") ? models : "";
           socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`);
           return;
         }
