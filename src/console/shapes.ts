@@ -18,7 +18,7 @@ export interface EndedRequest {
   readonly generatedTokens: number | null;
   readonly cachedTokens: number | null;
   readonly error: string | null;
-  /** How each candidate looked to the policy; null = nobody was watching, or the policy has no scores. */
+  /** How the cheapest candidates looked to the policy; null = nobody was watching, or the policy has no scores. */
   readonly scores: readonly CandidateScore[] | null;
 }
 

@@ -2,7 +2,7 @@
 // same name, and written into the log. Worked out only when somebody asks.
 import { credential } from "../admission/keys.ts";
 import type { Exchange } from "../http/exchange.ts";
-import type { Candidate, RequestView } from "../routing/policy.ts";
+import type { Candidate, RequestView, Score } from "../routing/policy.ts";
 import type { RouterContext } from "./context.ts";
 import type { Selection } from "./select.ts";
 
@@ -55,7 +55,6 @@ export function explain(
   queuedMs: number,
 ): Explanation {
   const { choose, name } = ctx.routing;
-  const scores = (choose.explain?.(view, candidates) ?? []).toSorted((a, b) => a.cost - b.cost);
   return {
     policy: name,
     reason: selection.reason,
@@ -64,7 +63,7 @@ export function explain(
     cached_tokens: selection.cachedTokens,
     queued_ms: tenths(queuedMs),
     candidates: candidates.length,
-    scores: scores.slice(0, shownScores).map((score) => ({
+    scores: cheapest(choose.explain?.(view, candidates) ?? []).map((score) => ({
       endpoint: score.id,
       cost_ms: tenths(score.cost),
       wait_ms: tenths(score.waitMs),
@@ -73,6 +72,11 @@ export function explain(
       cached_tokens: score.cachedTokens,
     })),
   };
+}
+
+/** Those that are worth showing. */
+export function cheapest(scores: readonly Score[]): readonly Score[] {
+  return scores.toSorted((a, b) => a.cost - b.cost).slice(0, shownScores);
 }
 
 /** The answer's line, with its end. */

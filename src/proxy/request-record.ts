@@ -13,7 +13,7 @@ import type { Distribution, Trace } from "../observe/series.ts";
 import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RouterContext } from "./context.ts";
-import type { Explanation } from "./explanation.ts";
+import { cheapest, type Explanation } from "./explanation.ts";
 import type { KvPlacement } from "./kv-aware.ts";
 import type { Placed } from "./prefixes.ts";
 import type { Selection } from "./select.ts";
@@ -255,7 +255,8 @@ export class RequestRecord {
     if (!logged && console === null) return;
     const line = this.#line(outcome, sent, durationMs, error);
     if (logged) log.request(line);
-    console?.recorder.ended({ ...line, scores: null });
+    const scores = this.#last?.scores;
+    console?.recorder.ended({ ...line, scores: scores === undefined ? null : cheapest(scores) });
   }
 
   /** The request as the console shows it before its end. */

@@ -42,8 +42,9 @@ export function selectEndpoint(
   if (isWait(choice) || (view.mayWait && ctx.queue.length(view.model) > 0))
     return { wait: true, uncachedTokens: view.promptTokens - cachedTokens, candidates: usable };
   const selection = { endpoint: usable[choice.index] ?? first, reason: choice.reason, cachedTokens };
-  if (ctx.tracing === null) return selection;
-  return { ...selection, scores: ctx.routing.choose.explain?.(view, usable) ?? [] };
+  if (ctx.tracing === null && ctx.console?.watched !== true) return selection;
+  const scores = ctx.routing.choose.explain?.(view, usable);
+  return scores === undefined ? selection : { ...selection, scores };
 }
 
 /** Endpoints that serve a model and may be used now. */

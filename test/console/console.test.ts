@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { gunzipSync } from "node:zlib";
-import type { Snapshot } from "../../src/console/shapes.ts";
+import type { Entry, Snapshot } from "../../src/console/shapes.ts";
 import { startEngine } from "../../src/engine/serve.ts";
 import { temporaryFile } from "../helpers/files.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
@@ -96,6 +96,35 @@ test("what happens in the router is in the stream: endpoints, ended requests wit
     [bad?.requestId],
   );
   assert.equal(snapshot.policy, "prefixaware");
+});
+
+test("while somebody looks, choices come with what each candidate would have cost, and engines with their own figures", async (t) => {
+  const engines = await Promise.all([0, 1].map(() => startEngine({ models: ["tiny"], preset: "fast" })));
+  for (const engine of engines) t.after(() => engine.close());
+  const router = await startTestRouter(t, [
+    ...["--static-backends", engines.map(({ url }) => url).join(","), "--engine-stats-interval", "0.05"],
+    ...["--console", "--admin-key-file", temporaryFile(t, "admin-keys", "secret\n")],
+  ]);
+  await (await complete(router)).text();
+  const { console: desk } = router.context;
+  assert.ok(desk !== null);
+  const seen: Entry[] = [];
+  const looking = look(router, ({ ended, endpoints }) => {
+    seen.push(...ended);
+    return seen.length === 2 && endpoints.every(({ engine }) => engine !== null);
+  });
+  await until(() => desk.watched, "somebody looks");
+  await (await complete(router)).text();
+  const { endpoints } = await looking;
+  const [before, after] = seen;
+  assert.equal(before?.scores, null);
+  const ids = endpoints.map(({ id }) => id);
+  assert.deepEqual(after?.scores?.map(({ id }) => id).toSorted(), ids.toSorted());
+  assert.equal(after?.endpoint, after?.scores?.[0]?.id, "the cheapest one is first, and was taken");
+  for (const { engine } of endpoints) {
+    assert.deepEqual([engine?.running, engine?.waiting], [0, 0]);
+    assert.ok(engine !== null && engine.kvUsage >= 0 && engine.ageMs >= 0);
+  }
 });
 
 test("who looks is one watcher until it leaves; then nothing is made any more", async (t) => {
