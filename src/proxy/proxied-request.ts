@@ -208,10 +208,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#go(selection, null, now);
   }
 
-  /**
-   * To the endpoint that was chosen.
-   * @param candidates what it was chosen from; null = those that are there now
-   */
+  /** To the endpoint that was chosen. @param candidates from what; null = from those that are there now */
   #go(selection: Selection, candidates: readonly Candidate[] | null, nowMs: number): void {
     if (this.#plan.explain) this.#explain(selection, candidates ?? this.candidates(nowMs), nowMs);
     this.#send(selection, false, nowMs);

@@ -102,8 +102,13 @@ test("while somebody looks, choices come with what each candidate would have cos
   const engines = await Promise.all([0, 1].map(() => startEngine({ models: ["tiny"], preset: "fast" })));
   for (const engine of engines) t.after(() => engine.close());
   const router = await startTestRouter(t, [
-    ...["--static-backends", engines.map(({ url }) => url).join(","), "--engine-stats-interval", "0.05"],
-    ...["--console", "--admin-key-file", temporaryFile(t, "admin-keys", "secret\n")],
+    "--static-backends",
+    engines.map(({ url }) => url).join(","),
+    "--engine-stats-interval",
+    "0.05",
+    "--console",
+    "--admin-key-file",
+    temporaryFile(t, "admin-keys", "secret\n"),
   ]);
   await (await complete(router)).text();
   const { console: desk } = router.context;
