@@ -175,12 +175,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
         "Leaving",
         "The engine's connection is closed at once, streaming or not, before or after the first byte; counted 499, nobody's failure, no retry.",
       ),
-      row(
-        "D2",
-        "Leaving the queue",
-        "A client that leaves while it waits is taken out of the queue at once.",
-        "comes with the queue (F1)",
-      ),
+      row("D2", "Leaving the queue", "A client that leaves while it waits is taken out of the queue at once."),
     ],
   },
   {
@@ -210,13 +205,16 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
     letter: "F",
     title: "Overload and fairness",
     rows: [
-      row("F1", "Queue", "A bounded queue per model with deadlines before engines that are full.", "being built"),
+      row(
+        "F1",
+        "Queue",
+        "A bounded queue per model with deadlines before engines that are full: over it 429 `queue_full`, too late 503 `queue_timeout`.",
+      ),
       row("F2", "Priorities", "Priority classes and fairness between keys.", "comes with quotas"),
       row(
         "F3",
         "Scale from zero",
-        "Requests for a known model without an endpoint are held for a while.",
-        "being built",
+        "Requests for a known model without an endpoint wait for one for `--hold-timeout-seconds`, within the bounds of the queue, and are counted where autoscalers look; an unknown model is 404 at once.",
       ),
       row("F4", "Limits per key", "Requests and tokens per minute, for each key.", "comes with quotas"),
       row(

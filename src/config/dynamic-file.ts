@@ -20,6 +20,7 @@ export const dynamicKeys = {
   static_backends: "static-backends",
   static_models: "static-models",
   static_aliases: "static-aliases",
+  known_models: "known-models",
   static_model_labels: "static-model-labels",
   static_model_types: "static-model-types",
   static_kv_events: "static-kv-events",
@@ -148,6 +149,7 @@ class Reader {
       endpoints,
       discovery,
       aliases,
+      knownModels: this.#knownModels(data),
       inferenceHealthChecks: checks ? { intervalMs, timeoutMs } : null,
       policy,
       sessionKey: this.#value(data, "session_key") as string | null,
@@ -177,6 +179,18 @@ class Reader {
 
   #entries(data: Readonly<Record<string, unknown>>): LocatedEntry[] {
     return isRecord(data["static_models"]) ? this.#modelMap(data, data["static_models"]) : this.#lists(data);
+  }
+
+  /** Those that are named as such, and those of the map that have no engine at present. */
+  #knownModels(data: Readonly<Record<string, unknown>>): readonly string[] {
+    const named = this.#value(data, "known_models") as readonly string[];
+    const map = data["static_models"];
+    if (!isRecord(map)) return named;
+    const empty = Object.entries(map).filter(([, details]) => {
+      const urls = isRecord(details) ? details["static_backends"] : null;
+      return Array.isArray(urls) && urls.length === 0;
+    });
+    return [...new Set([...named, ...empty.map(([model]) => model)])];
   }
 
   #refuseUnknownKeys(data: Readonly<Record<string, unknown>>): void {

@@ -50,6 +50,7 @@ const saysInfo: ReadonlySet<RouterConfig["log"]["level"]> = new Set(["info", "de
 const replacedByFile = [
   "static-backends",
   "static-aliases",
+  "known-models",
   "routing-logic",
   "session-key",
   "service-discovery",
@@ -105,6 +106,7 @@ class Builder {
         clientKeepAliveMs: ms(v["client-keep-alive-seconds"]),
         engineKeepAliveMs: ms(v["engine-keep-alive-seconds"]),
         sseHeartbeatMs: ms(v["sse-heartbeat-seconds"]),
+        holdMs: ms(v["hold-timeout-seconds"]),
         drainDelayMs: ms(v["drain-delay-seconds"]),
         drainTimeoutMs: ms(v["drain-timeout-seconds"]),
         healthCheckMs: ms(v["backend-health-check-timeout-seconds"]),
@@ -322,6 +324,7 @@ class Builder {
       endpoints,
       discovery,
       aliases: this.#aliases(endpoints),
+      knownModels: values["known-models"],
       inferenceHealthChecks: values["static-backend-health-checks"]
         ? {
             intervalMs: ms(values["static-backend-health-check-interval"]),

@@ -73,6 +73,8 @@ export interface DynamicConfig {
   readonly discovery: DiscoveryConfig;
   /** Alias -> model. */
   readonly aliases: ReadonlyMap<string, string>;
+  /** Models that exist even while no endpoint serves them. */
+  readonly knownModels: readonly string[];
   /** Dummy inference requests as health checks (`--static-backend-health-checks`). */
   readonly inferenceHealthChecks: { readonly intervalMs: number; readonly timeoutMs: number } | null;
   readonly policy: PolicyName;
@@ -126,6 +128,8 @@ export interface RouterConfig {
     readonly engineKeepAliveMs: number;
     /** `: ping` comments into silent streams; 0 = off. */
     readonly sseHeartbeatMs: number;
+    /** A request for a known model without an endpoint waits for one; 0 = it does not. */
+    readonly holdMs: number;
     readonly drainDelayMs: number;
     readonly drainTimeoutMs: number;
     /** Time limit of `/health` and `/v1/models` asked of an engine. */

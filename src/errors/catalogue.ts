@@ -186,7 +186,7 @@ export const errorCatalogue = {
     anthropicType: "rate_limit_error",
     outcome: "queue_full",
     label: "policy_queue_full",
-    when: "All endpoints of the model have their fill, and as many requests wait in the router as may (`--max-queued-requests`, `--max-queued-tokens`).",
+    when: "The model has no endpoint, or all of them have their fill, and as many requests wait in the router as may (`--max-queued-requests`, `--max-queued-tokens`).",
     fix: "Wait for `retry-after`, or add engines.",
   },
   queue_timeout: {
@@ -194,7 +194,7 @@ export const errorCatalogue = {
     status: 503,
     outcome: "queue_timeout",
     label: "policy_queue_timeout",
-    when: "The request waited in the router for room on an endpoint for as long as its client waits (`x-request-timeout`, `x-stainless-timeout`).",
+    when: "The request waited in the router for an endpoint with room for as long as its client waits (`x-request-timeout`, `x-stainless-timeout`).",
     fix: "Add engines, or let clients wait longer.",
   },
   no_endpoint: {
@@ -202,7 +202,7 @@ export const errorCatalogue = {
     status: 503,
     outcome: "no_endpoint",
     label: "policy_no_endpoint",
-    when: "None of the model's endpoints is ready, or engines have yet to tell their models.",
+    when: "None of the model's endpoints was ready within `--hold-timeout-seconds`, or engines have yet to tell their models.",
     fix: "Look at `/engines` for their state; the request may be sent again.",
   },
   overloaded: {

@@ -1,7 +1,7 @@
 // The endpoints, and which of them serves which model. Level-triggered: discovery publishes the whole desired set and
 // `reconcile` makes the registry equal to it, so that a lost event can't be wrong for long.
 import type { Clock } from "../clock.ts";
-import type { EndpointSpec } from "../config/types.ts";
+import type { DynamicConfig, EndpointSpec } from "../config/types.ts";
 import type { EngineAddress } from "../http/engine-connection.ts";
 import type { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
@@ -14,20 +14,35 @@ export interface RegistryOptions {
   readonly engineTls: EngineAddress["tls"];
 }
 
+/** What names mean, from the configuration. */
+export type Names = Pick<DynamicConfig, "aliases" | "knownModels">;
+
+/** However often models come and go. */
+const maxLost = 1000;
+
 export class Registry {
   readonly #options: RegistryOptions;
+  readonly #sinceSeconds: number;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #leaving = new Set<Endpoint>();
   #byModel = new Map<string, Endpoint[]>();
   #aliases: ReadonlyMap<string, string> = new Map();
+  #configured: readonly string[] = [];
+  /** Models whose last endpoint discovery has taken away, with what it said of them: they may come back. */
+  readonly #lost = new Map<string, ModelEntry | undefined>();
   #synced = false;
   /** More endpoints are on their way than are listed: nobody can say yet that a model does not exist. */
   expecting = false;
-  /** Called when endpoints or their models changed. */
-  onChange: () => void = () => undefined;
+  readonly #listeners: (() => void)[] = [];
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.#sinceSeconds = Math.floor(options.clock.wallMs() / 1000);
+  }
+
+  /** @param listener called when endpoints or their models changed, in the order in which listeners were added */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Whether a first list was given, even an empty one. */
@@ -42,9 +57,11 @@ export class Registry {
 
   /**
    * Makes the registry equal to the desired set. An endpoint whose identity, models or label changed is another endpoint.
+   * @param keep whether a model stays known when its last endpoint goes: where endpoints are found, somebody may have scaled it
+   * to zero; where they are listed, somebody has taken it out
    * @returns endpoints whose models may have changed
    */
-  reconcile(specs: readonly EndpointSpec[], aliases: ReadonlyMap<string, string>): Endpoint[] {
+  reconcile(specs: readonly EndpointSpec[], { aliases, knownModels }: Names, keep = false): Endpoint[] {
     const desired = new Map(specs.map((spec) => [spec.url, spec]));
     const ready = new Map<string, Endpoint>();
     const now = this.#options.clock.nowMs();
@@ -54,6 +71,7 @@ export class Registry {
       if (endpoint.state(now) === "ready") ready.set(url, endpoint);
       this.#endpoints.delete(url);
       this.#leaving.add(endpoint);
+      if (keep && spec === undefined) this.#lose(endpoint);
       endpoint.leave();
     }
     const changed: Endpoint[] = [];
@@ -66,7 +84,7 @@ export class Registry {
       const { clock, sweeper, keepAliveMs, engineTls } = this.#options;
       const endpoint = new Endpoint(spec, engineTls, clock, sweeper, keepAliveMs, (gone) => {
         this.#leaving.delete(gone);
-        this.onChange();
+        this.#changed();
       });
       update(endpoint, spec);
       const before = ready.get(spec.url);
@@ -74,6 +92,8 @@ export class Registry {
       this.#endpoints.set(spec.url, endpoint);
     }
     this.#aliases = aliases;
+    this.#configured = knownModels;
+    if (!keep) this.#lost.clear();
     this.#synced = true;
     this.reindex();
     return changed;
@@ -90,7 +110,20 @@ export class Registry {
       }
     }
     this.#byModel = byModel;
-    this.onChange();
+    for (const model of byModel.keys()) this.#lost.delete(model);
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #lose(endpoint: Endpoint): void {
+    for (const model of endpoint.models) {
+      if (this.#lost.size >= maxLost) return;
+      const entry = endpoint.entries.find(({ id }) => id === model);
+      this.#lost.set(model, entry);
+    }
   }
 
   /** What a name stands for: the model itself, or an alias's target. */
@@ -98,7 +131,12 @@ export class Registry {
     return this.#aliases.get(name) ?? name;
   }
 
-  /** Endpoints that serve a model, whatever their state; undefined = the model is not known. */
+  /** Whether a model exists, with or without an endpoint. */
+  knows(model: string): boolean {
+    return this.#byModel.has(model) || this.#lost.has(model) || this.#configured.includes(model);
+  }
+
+  /** Endpoints that serve a model, whatever their state; undefined = none is listed. */
   serving(model: string): readonly Endpoint[] | undefined {
     return this.#byModel.get(model);
   }
@@ -117,13 +155,15 @@ export class Registry {
 
   /** Names that a client may use, sorted. */
   names(): string[] {
-    const names = new Set(this.#byModel.keys());
+    const names = new Set(this.models);
     for (const [alias, target] of this.#aliases) if (names.has(target)) names.add(alias);
     return [...names].sort();
   }
 
+  /** Known models, each once. */
   get models(): Iterable<string> {
-    return this.#byModel.keys();
+    if (this.#lost.size === 0 && this.#configured.length === 0) return this.#byModel.keys();
+    return new Set([...this.#byModel.keys(), ...this.#configured, ...this.#lost.keys()]);
   }
 
   /** The union of the engines' model entries, each id once, fields kept; aliases point to their model by `root`. */
@@ -133,9 +173,11 @@ export class Registry {
       for (const id of endpoint.models) {
         if (found.has(id)) continue;
         const entry = endpoint.entries.find((candidate) => candidate.id === id);
-        found.set(id, entry ?? { id, object: "model", created: endpoint.createdSeconds, owned_by: "vllm" });
+        found.set(id, entry ?? entryOf(id, endpoint.createdSeconds));
       }
     }
+    for (const id of this.#configured) if (!found.has(id)) found.set(id, entryOf(id, this.#sinceSeconds));
+    for (const [id, entry] of this.#lost) if (!found.has(id)) found.set(id, entry ?? entryOf(id, this.#sinceSeconds));
     for (const [alias, target] of this.#aliases) {
       const entry = found.get(target);
       if (entry !== undefined && !found.has(alias)) found.set(alias, { ...entry, id: alias, root: target });
@@ -151,6 +193,10 @@ export class Registry {
   close(): void {
     for (const endpoint of this.list()) endpoint.pool.closeIdle();
   }
+}
+
+function entryOf(id: string, created: number): ModelEntry {
+  return { id, object: "model", created, owned_by: "vllm" };
 }
 
 function same(endpoint: Endpoint, spec: EndpointSpec): boolean {

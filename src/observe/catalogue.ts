@@ -70,6 +70,10 @@ export const migrationResults = [
 ] as const;
 export type MigrationResult = (typeof migrationResults)[number];
 
+/** What became of a request whose model had no endpoint: one came, none came in time, or it did not wait to the end. */
+export const holdResults = ["found", "timeout", "left"] as const;
+export type HoldResult = (typeof holdResults)[number];
+
 const durationBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
 const firstTokenBuckets = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640,
@@ -193,14 +197,19 @@ const ownMetrics = {
   lmstack_prefix_index_blocks: { type: "gauge", help: "Blocks of prompts in that index.", labels: {} },
   lmstack_queue_time_seconds: {
     type: "histogram",
-    help: "Time that requests waited in the router for room on an endpoint, of those that waited.",
+    help: "Time that requests waited in the router for an endpoint with room, of those that waited.",
     labels: { model },
     buckets: firstTokenBuckets,
   },
   lmstack_queue_length: {
     type: "gauge",
-    help: "Requests that wait in the router for room on an endpoint.",
+    help: "Requests that wait in the router for room on an endpoint, or for an endpoint: what an autoscaler wakes a model by.",
     labels: { model },
+  },
+  lmstack_held_requests_total: {
+    type: "counter",
+    help: "Requests that waited for an endpoint because their model had none, by what came of it: one was found, none came within --hold-timeout-seconds (timeout), or the request left before.",
+    labels: { model, result: holdResults },
   },
   lmstack_endpoints: {
     type: "gauge",

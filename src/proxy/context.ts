@@ -13,6 +13,7 @@ import type { RouterLog } from "../observe/log.ts";
 import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
+import type { Holds } from "./holds.ts";
 import type { KvAware } from "./kv-aware.ts";
 import type { Prefixes } from "./prefixes.ts";
 import type { MigrationBudget } from "./migration/budget.ts";
@@ -48,6 +49,8 @@ export interface RouterContext {
   readonly kv: KvAware;
   /** Which prompts were sent where. */
   readonly prefixes: Prefixes;
+  /** Those of them whose model has none. */
+  readonly holds: Holds;
   /** Requests that wait for room on an endpoint. */
   readonly queue: RequestQueue;
   /** Memory of request bodies. */

@@ -184,12 +184,3 @@ function busyFor(head: ResponseHead): number {
   }
   return busyDefaultMs;
 }
-
-/** @param known names that exist; so many of them are told as a person may read */
-export function modelNotFound(name: string, known: readonly string[]): LmstackError {
-  const list =
-    known.length === 0
-      ? "none is known yet"
-      : `known: ${known.slice(0, 50).join(", ")}${known.length > 50 ? ", ..." : ""}`;
-  return new LmstackError("model_not_found", `The model \`${name.slice(0, 200)}\` does not exist; ${list}.`, "model");
-}

@@ -5,7 +5,7 @@ import type { OwnRow } from "../api/table.ts";
 import { renderHead, type Exchange } from "../http/exchange.ts";
 import { contentTypes, formatFor } from "../observe/exposition.ts";
 import type { RouterContext } from "./context.ts";
-import { modelNotFound } from "./failure.ts";
+import { modelNotFound } from "./refusals.ts";
 import { requestIdOf } from "./request-id.ts";
 
 export interface OwnState {

@@ -16,7 +16,8 @@ import type { AttemptOutcome, MigrationCause, MigrationResult } from "../observe
 import { Attempt } from "./attempt.ts";
 import { ClientSide } from "./client-side.ts";
 import type { RouterContext } from "./context.ts";
-import { modelNotFound, type AttemptFailure } from "./failure.ts";
+import { EndpointWait } from "./endpoint-wait.ts";
+import type { AttemptFailure } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
 import { isClientsFault } from "./held-answer.ts";
 import { Intake, type RequestFacts } from "./intake.ts";
@@ -29,6 +30,8 @@ import { explain } from "./explanation.ts";
 import type { Handover } from "../routing/late-binding.ts";
 import type { QueuedRequest } from "../admission/queue.ts";
 import { RequestPlacement } from "./placement.ts";
+import { knownModel, noEndpoint, queueFull, queueTimeout } from "./refusals.ts";
+import { storedAt } from "./response-affinity.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
 import { RequestRecord, type Verdict } from "./request-record.ts";
@@ -52,8 +55,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #outgoing: OutgoingBody = "";
   #session: string | null = null;
   #placed: RequestPlacement | null = null;
-  /** When it began to wait in the queue for room on an endpoint; below 0 = it does not wait. */
-  #waitingSinceMs = -1;
+  /** null = it does not wait in the queue. */
+  #wait: EndpointWait | null = null;
   #attempt: Attempt | null = null;
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
@@ -99,7 +102,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** As the console shows it. */
   live(nowMs: number): LiveRequest {
     const streams = this.#attempt !== null && this.exchange.started;
-    const reached = this.#attempt === null ? (this.#waitingSinceMs >= 0 ? "queued" : "receiving") : "prefill";
+    const reached = this.#attempt === null ? (this.#wait !== null ? "queued" : "receiving") : "prefill";
     return this.#record.live(nowMs, streams ? "streaming" : reached);
   }
 
@@ -141,10 +144,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   #route(facts: RequestFacts): void {
     const { exchange } = this;
-    const alias = this.#resolveModel(facts);
+    if (facts.model !== null) this.#model = knownModel(this.ctx.registry, facts.model);
     this.#record.routed(this.#model);
     this.#session = this.#plan.session ?? facts.sessionField;
-    this.#outgoing = this.#intake?.outgoing(alias) ?? "";
+    this.#outgoing = this.#intake?.outgoing(this.#model === facts.model ? null : this.#model) ?? "";
     const bytes = lengthOf(this.#outgoing);
     const model = this.#model ?? "";
     this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
@@ -160,37 +163,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     );
   }
 
-  /** @returns the model to write into the body, null where it stays */
-  #resolveModel(facts: RequestFacts): string | null {
-    const { registry } = this.ctx;
-    if (facts.model === null) return null;
-    const model = registry.resolve(facts.model);
-    if (registry.serving(model) === undefined) {
-      if (registry.learning) {
-        const name = facts.model.slice(0, 200);
-        throw new LmstackError(
-          "no_endpoint",
-          `Not all engines have told their models yet, and \`${name}\` may be one: try again shortly.`,
-        );
-      }
-      throw modelNotFound(facts.model, registry.names());
-    }
-    this.#model = model;
-    return model === facts.model ? null : model;
-  }
-
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
   #next(failure: AttemptFailure | null): void {
     const ctx = this.ctx;
     const now = ctx.clock.nowMs();
-    const selection = this.#select(this.#tried, now, failure === null);
+    const selection = this.#select(this.#tried, now, failure === null) ?? (failure === null ? this.#hold(now) : null);
     if (selection !== null && "wait" in selection) {
-      if (!ctx.queue.hasPlace(this.#model ?? "", selection.uncachedTokens)) {
-        this.#fail(new LmstackError("queue_full", this.#queueFull()));
-        return;
-      }
-      this.#waitingSinceMs = now;
-      ctx.queue.wait(this, selection.uncachedTokens, selection.candidates);
+      this.#enqueue(selection, now);
       return;
     }
     if (selection === null) {
@@ -215,9 +194,23 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.chose(selection, this.#session, nowMs);
   }
 
-  #queueFull(): string {
+  /** No endpoint of a known model may be used: one may come. @returns null where nobody waits for it */
+  #hold(nowMs: number): Delay | null {
+    const { promptTokens, mayWait } = this.#placement.view(nowMs, true);
+    if (this.#model === null || !mayWait || this.ctx.config.timeouts.holdMs === 0) return null;
+    return { wait: true, uncachedTokens: promptTokens, candidates: [] };
+  }
+
+  #enqueue({ uncachedTokens, candidates }: Delay, nowMs: number): void {
+    const { queue } = this.ctx;
     const model = this.#model ?? "";
-    return `All endpoints of the model \`${model}\` have their fill, and ${this.ctx.queue.length(model)} requests wait already: try again shortly.`;
+    const absent = candidates.length === 0;
+    if (!queue.hasPlace(model, uncachedTokens)) {
+      this.#fail(queueFull(model, queue.length(model), absent));
+      return;
+    }
+    this.#wait = new EndpointWait(this.ctx, model, nowMs, absent);
+    queue.wait(this, uncachedTokens, candidates);
   }
 
   /** For the queue. */
@@ -233,8 +226,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** For the queue: there is room. */
   bind({ candidates, choice }: Handover<QueuedRequest>): void {
     const now = this.ctx.clock.nowMs();
-    this.#record.queued(now - this.#waitingSinceMs);
-    this.#waitingSinceMs = -1;
+    if (this.#wait !== null) {
+      this.#record.queued(now - this.#wait.sinceMs);
+      this.#wait.end(now, true);
+      this.#wait = null;
+    }
     const { id } = candidates[choice.index] ?? { id: "" };
     const endpoint = this.ctx.registry.find(id);
     if (endpoint === undefined) {
@@ -258,20 +254,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #select(tried: readonly Endpoint[], nowMs: number, mayWait: boolean): Selection | Delay | null {
     const wanted = this.#plan.parameter !== "" ? this.#plan.parameter : (this.#facts?.previousResponse ?? null);
     if (wanted === null) return selectEndpoint(this.ctx, this.#placement.view(nowMs, mayWait), tried);
-    // a stored response lives on one engine
-    const id = this.ctx.responses.find(wanted);
-    const endpoint =
-      id === undefined && plainId.test(wanted)
-        ? this.#onlyEndpoint()
-        : id === undefined
-          ? undefined
-          : this.ctx.registry.find(id);
-    if (endpoint === undefined) {
-      throw new LmstackError(
-        "response_not_found",
-        `The response ${JSON.stringify(wanted.slice(0, 100))} is not held by any engine here.`,
-      );
-    }
+    const endpoint = storedAt(this.ctx, wanted, this.#model);
     return tried.includes(endpoint) ? null : { endpoint, reason: "response_affinity", cachedTokens: 0 };
   }
 
@@ -279,16 +262,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   get #placement(): RequestPlacement {
     if (this.#placed === null) throw new Error("a request is routed before it is read");
     return this.#placed;
-  }
-
-  /** Where there is only one engine it holds what this process knows nothing of: it was asked by another, or before a restart. */
-  #onlyEndpoint(): Endpoint | undefined {
-    const { registry } = this.ctx;
-    const possible =
-      this.#model === null
-        ? registry.list().filter((endpoint) => !endpoint.leaving)
-        : (registry.serving(this.#model) ?? []);
-    return possible.length === 1 ? possible[0] : undefined;
   }
 
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
@@ -462,13 +435,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   #noEndpoint(): LmstackError {
-    const all = this.ctx.registry.serving(this.#model ?? "") ?? [];
     const now = this.ctx.clock.nowMs();
-    const states = all.map((endpoint) => `${endpoint.id} ${endpoint.state(now)}`).slice(0, 8);
-    return new LmstackError(
-      "no_endpoint",
-      `No endpoint of the model \`${this.#model}\` is ready (${states.join(", ") || "none"}).`,
-    );
+    return noEndpoint(this.ctx.registry, this.#model ?? "", now, this.#wait === null ? 0 : now - this.#wait.sinceMs);
   }
 
   /** Ends with an error of the catalogue, as an answer or as a frame. */
@@ -514,20 +482,23 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#fail(new LmstackError("total_timeout", `The request took longer than ${timeouts.totalMs / 1000} s.`));
       return;
     }
-    const { patienceMs } = this.#plan;
-    if (this.#waitingSinceMs >= 0 && patienceMs > 0 && nowMs - this.exchange.receivedAtMs >= patienceMs) {
-      const message = `No endpoint of the model \`${this.#model}\` had room within the ${patienceMs / 1000} s that the client waits.`;
-      this.#fail(new LmstackError("queue_timeout", message));
-      return;
-    }
-    // all endpoints that it could have waited for are gone
-    if (this.#waitingSinceMs >= 0 && this.candidates(nowMs).length === 0) {
-      this.#fail(this.#noEndpoint());
+    if (this.#wait !== null) {
+      this.#lookAtWait(this.#wait, nowMs);
       return;
     }
     const attempt = this.#attempt;
     const begun = this.#client.heartbeat(attempt, nowMs, this.#plan.heartbeats ? timeouts.sseHeartbeatMs : 0);
     if (begun && attempt?.head) this.#record.answering(attempt.head.status);
+  }
+
+  #lookAtWait(wait: EndpointWait, nowMs: number): void {
+    const { patienceMs } = this.#plan;
+    if (patienceMs > 0 && nowMs - this.exchange.receivedAtMs >= patienceMs) {
+      this.#fail(queueTimeout(this.#model ?? "", patienceMs));
+      return;
+    }
+    // all endpoints that it waits for may be gone, too
+    if (wait.look(nowMs, this.candidates(nowMs).length === 0)) this.#fail(this.#noEndpoint());
   }
 
   // --- what endings share
@@ -577,7 +548,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#ended = true;
     if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
     this.ctx.active.delete(this);
-    if (this.#waitingSinceMs >= 0) this.ctx.queue.leave(this);
+    if (this.#wait !== null) {
+      this.ctx.queue.leave(this);
+      this.#wait.end(this.ctx.clock.nowMs(), false);
+      this.#wait = null;
+    }
     this.#releaseBody();
     this.#kept?.release();
     this.exchange.onClientGone = null;
@@ -585,9 +560,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.ended(outcome, status, error);
   }
 }
-
-/** What may stand in a path towards an engine without having been given out by one: engines decode `%2f`. */
-const plainId = /^[\w-]{1,200}$/;
 
 function lengthOf(body: OutgoingBody): number {
   return typeof body === "string" ? body.length : body.reduce((sum, piece) => sum + piece.length, 0);

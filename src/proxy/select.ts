@@ -30,7 +30,9 @@ export function selectEndpoint(
   const usable = usableEndpoints(ctx, view.model, tried, view.nowMs);
   const first = usable[0];
   if (first === undefined) return null;
-  if (usable.length === 1) {
+  // nobody goes past those that wait already without having been compared with them
+  const behind = view.mayWait && ctx.queue.length(view.model) > 0;
+  if (usable.length === 1 && !behind) {
     // nothing is to be chosen, but what is expected of it is compared with what comes true
     const cachedTokens =
       ctx.kv.wanted && view.prompt !== null ? Math.max(0, ctx.kv.view.match(first.id, view.prompt)) : 0;
@@ -38,8 +40,7 @@ export function selectEndpoint(
   }
   const choice = ctx.routing.choose(view, usable, ctx.random);
   const { cachedTokens } = choice;
-  // nobody goes past those that wait already without having been compared with them
-  if (isWait(choice) || (view.mayWait && ctx.queue.length(view.model) > 0))
+  if (isWait(choice) || behind)
     return { wait: true, uncachedTokens: view.promptTokens - cachedTokens, candidates: usable };
   const selection = { endpoint: usable[choice.index] ?? first, reason: choice.reason, cachedTokens };
   if (ctx.tracing === null && ctx.console?.watched !== true) return selection;

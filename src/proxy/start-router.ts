@@ -32,6 +32,7 @@ import type { RouterContext } from "./context.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { EngineSamples } from "./engine-samples.ts";
+import { Holds } from "./holds.ts";
 import { KvAware } from "./kv-aware.ts";
 import { Prefixes } from "./prefixes.ts";
 import { MigrationBudget } from "./migration/budget.ts";
@@ -178,6 +179,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     },
     kv,
     prefixes,
+    holds: new Holds(metrics, log),
     queue: new RequestQueue({
       clock,
       random,
@@ -236,11 +238,10 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
           onNothing: (endpoint, problem) =>
             log.warn(`engine ${endpoint.id} tells no metrics: ${problem}`, { endpoint: endpoint.id, problem }),
         });
-  registry.onChange = () => {
-    scraper?.sync();
-    kv.follow();
-    prefixes.index.retain(new Set(registry.list().map(({ id }) => id)));
-  };
+  registry.onChange(() => scraper?.sync());
+  registry.onChange(() => kv.follow());
+  registry.onChange(() => prefixes.index.retain(new Set(registry.list().map(({ id }) => id))));
+  registry.onChange(() => ctx.queue.kick());
   mirrorRouting(metrics.registry, {
     registry,
     nowMs: () => clock.nowMs(),

@@ -133,9 +133,3 @@ test("our own flags of the same style are known", () => {
   const defaults = parseRouter([]).config;
   assert.deepEqual({ ...config, apiKeyFile: null, adminKeyFile: null, engineApiKeyFile: null }, defaults);
 });
-
-test("what is planned and not built is refused rather than silently dropped", () => {
-  for (const flag of ["--hold-timeout-seconds"]) {
-    assert.match(mistakeOf(["router", "--static-backends", "http://e:1", flag, "20"]), /not .* yet; leave it out/);
-  }
-});

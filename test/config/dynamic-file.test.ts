@@ -29,6 +29,7 @@ const expected = {
   }),
   discovery: { kind: "static" },
   aliases: new Map([["my-alias", "facebook/opt-125m"]]),
+  knownModels: [],
   inferenceHealthChecks: null,
   policy: "roundrobin",
   sessionKey: null,

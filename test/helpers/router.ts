@@ -35,6 +35,8 @@ export async function startTestRouter(
   const quiet = ["--host", "127.0.0.1", "--port", "0", "--log-level", "critical", "--log-format", "json"];
   // engines made of bytes count what they are asked
   if (!argv.includes("--engine-stats-interval")) quiet.push("--engine-stats-interval", "0");
+  // who has no engine is told so at once, where waiting for one is not what is tested
+  if (!argv.includes("--hold-timeout-seconds")) quiet.push("--hold-timeout-seconds", "0");
   const { config } = loadRouterConfig([...quiet, ...argv], {});
   const running = await startRouter(config, {
     clock: options.clock ?? systemClock,

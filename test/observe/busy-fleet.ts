@@ -18,7 +18,7 @@ export function busyFleet(
     label: null,
     modelType: null,
   }));
-  registry.reconcile(specs, new Map());
+  registry.reconcile(specs, { aliases: new Map(), knownModels: [] });
   const metrics = new RouterMetrics({ legacy, windowMs: 60_000 });
   const mirror = new Mirror(metrics, {
     registry,
@@ -55,5 +55,8 @@ export function busyFleet(
       });
     }
   }
-  return { metrics, shrinkTo: (count) => registry.reconcile(specs.slice(0, count), new Map()) };
+  return {
+    metrics,
+    shrinkTo: (count) => registry.reconcile(specs.slice(0, count), { aliases: new Map(), knownModels: [] }),
+  };
 }

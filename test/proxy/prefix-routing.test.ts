@@ -119,7 +119,7 @@ test("a request waits in the router while all engines have their fill, and goes 
   assert.equal(router.metric(`lmstack_queue_time_seconds_count{model="${model}"}`), 1);
 });
 
-test("a client that leaves while its request waits is forgotten at once, and no engine hears of it", async (t) => {
+test("D2: a client that leaves while its request waits is forgotten at once, and no engine hears of it", async (t) => {
   const { router, held } = await full(t);
   const client = await RawClient.connect(router.port);
   client.write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(words(300, "c")))));

@@ -28,6 +28,13 @@ export const endpointOptions = {
     placeholder: "ALIAS:MODEL,...",
     help: "Further names of models.",
   }),
+  "known-models": list({
+    group,
+    commands,
+    default: [],
+    placeholder: "MODEL,...",
+    help: "Models that exist even while no engine serves them, as when they are scaled to zero: requests for them wait for an engine (--hold-timeout-seconds) instead of being answered 404. Models whose engines discovery has found and lost are known without it, until the router restarts.",
+  }),
   "dynamic-config-yaml": file({
     group,
     commands,

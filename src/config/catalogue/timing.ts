@@ -83,15 +83,7 @@ export const timingOptions = {
     group,
     commands: routerOnly,
     default: 60,
-    state: "not yet",
-    refusals: [
-      {
-        when: "set",
-        why: "requests are not held for models without an engine yet",
-        fix: "leave it out; such requests are answered 503 with retry-after",
-      },
-    ],
-    help: "How long a request for a model with no engine waits for one.",
+    help: "How long a request for a model that is known and has no engine that may be used waits for one, as when it is scaled to zero; then 503 with retry-after. 0: it is told so at once. 60, for an engine whose image and weights are on the node; give the time that yours need to start, and have clients wait as long.",
   }),
   "drain-delay-seconds": seconds({
     group: "Start and stop",

@@ -3,7 +3,7 @@
 import type { Clock } from "../../clock.ts";
 import type { DiscoveryConfig, DynamicConfig, RouterConfig } from "../../config/types.ts";
 import type { HealthMonitor } from "../health.ts";
-import type { Registry } from "../registry.ts";
+import type { Names, Registry } from "../registry.ts";
 import { DnsSource } from "./dns.ts";
 import { KubernetesSource } from "./kubernetes/kubernetes.ts";
 import type { DiscoveryProblem, DiscoverySource, FoundEndpoints, SourceEvents } from "./source.ts";
@@ -26,7 +26,7 @@ export class Discovery {
   #config: DiscoveryConfig = { kind: "static" };
   #source: DiscoverySource | null = null;
   #found: FoundEndpoints = { endpoints: [], expecting: false };
-  #aliases: ReadonlyMap<string, string> = new Map();
+  #names: Names = { aliases: new Map(), knownModels: [] };
 
   constructor(options: DiscoveryOptions) {
     this.#options = options;
@@ -34,7 +34,7 @@ export class Discovery {
 
   /** Follows the configuration, the first and each later one. */
   apply(next: DynamicConfig): void {
-    this.#aliases = next.aliases;
+    this.#names = next;
     const changed = JSON.stringify(next.discovery) !== JSON.stringify(this.#config);
     this.#config = next.discovery;
     if (next.discovery.kind === "static") {
@@ -82,7 +82,7 @@ export class Discovery {
     this.#found = found;
     const { registry, health, onUpdate } = this.#options;
     registry.expecting = found.expecting;
-    const changedModels = registry.reconcile(found.endpoints, this.#aliases);
+    const changedModels = registry.reconcile(found.endpoints, this.#names, this.#config.kind !== "static");
     health.sync();
     for (const endpoint of changedModels) health.hurry(endpoint);
     onUpdate();

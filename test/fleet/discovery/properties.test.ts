@@ -122,7 +122,7 @@ test("the registry is what was published last, and nothing of the old is used or
       const running: { readonly endpoint: Endpoint; readonly release: () => void }[] = [];
       for (const [set, ending] of sets) {
         const before = new Map(registry.list().map((endpoint) => [endpoint, endpoint.leaving]));
-        registry.reconcile(set, new Map());
+        registry.reconcile(set, { aliases: new Map(), knownModels: [] });
         const present = registry.list().filter((endpoint) => !endpoint.leaving);
         const shown = present.map(({ url, identity, label, configuredModels, sleeping }) =>
           JSON.stringify({ url, models: configuredModels, label, identity, sleeping }),

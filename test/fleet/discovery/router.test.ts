@@ -79,6 +79,22 @@ test("while pods are coming up a model that nobody serves is waited for, not unk
   assert.equal(said.code, "no_endpoint");
 });
 
+test("F3: a model whose last pod was taken away is known, and its requests wait until it has one again", async (t) => {
+  const server = await startApiServer(t);
+  const engine = await startRawEngine(t);
+  server.onList = (request) => answer(request, podList([podOf(engine, { name: "a", uid: "first" })]));
+  const router = await startOn(t, server.url, ["--hold-timeout-seconds", "60"]);
+  await until(() => router.context.registry.serving("test-model") !== undefined, "its model is known");
+  server.watch.response.write(event("DELETED", podOf(engine, { name: "a", uid: "first", version: 2 })));
+  await until(() => router.context.registry.serving("test-model") === undefined, "no pod is left");
+  const waits = chat(router);
+  await until(() => router.metric('lmstack_queue_length{model="test-model"}') === 1, "the request waits");
+  assert.equal(errorOf(await chat(router, "another")).code, "model_not_found");
+  assert.match((await get(router.port, "/v1/models")).text, /"id":"test-model"/);
+  server.watch.response.write(event("ADDED", podOf(engine, { name: "b", uid: "second", version: 3 })));
+  assert.equal((await waits).status, 200);
+});
+
 test("all namespaces, and several, are one fleet once each was read", async (t) => {
   const server = await startApiServer(t);
   const [a, b] = [await startRawEngine(t), await startRawEngine(t)];
