@@ -103,7 +103,8 @@
 {{- end }}
 
 {{- $bases := list }}
-{{- range include "lmstack.models" . | fromJsonArray }}{{ $bases = concat $bases (list .name .modelURL) }}{{ end }}
+{{- $models := include "lmstack.models" . | fromJsonArray }}
+{{- range $models }}{{ $bases = concat $bases (list .name .modelURL) }}{{ end }}
 {{- range $at, $adapter := .Values.loraAdapters }}
 {{- if not (eq (toString $adapter.enabled) "false") }}
 {{- $path := printf "loraAdapters[%d]" $at }}
@@ -112,6 +113,18 @@
 {{- end }}
 {{- if not (has $adapter.baseModel $bases) }}
 {{- $problems = append $problems (printf "%s.baseModel: %q is no model of this release: give the name or modelURL of one (%s)" $path (toString $adapter.baseModel) (join ", " (compact $bases))) }}
+{{- end }}
+{{- $placed := $adapter.loraAdapterDeploymentConfig | default dict }}
+{{- if not (kindIs "invalid" $placed.replicas) }}
+{{- range $models }}
+{{- $engines := ternary ((.keda | default dict).maxReplicaCount | default 100) (ternary 1 .replicaCount (kindIs "invalid" .replicaCount)) (eq (toString (.keda | default dict).enabled) "true") | int }}
+{{- if and (has $adapter.baseModel (list .name .modelURL)) (lt (int $placed.replicas) $engines) }}
+{{- $problems = append $problems (printf "%s.loraAdapterDeploymentConfig.replicas: %d of up to %d engines of %s: no LoRA controller chooses them in this chart (algorithm %s), every engine of the model loads its adapters. Leave it out, or give %d engines a modelSpec entry of their own, and its name as baseModel" $path (int $placed.replicas) $engines .name ($placed.algorithm | default "default") (int $placed.replicas)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (include "lmstack.hasSecret" $adapter.vllmApiKey) (ne (toJson $adapter.vllmApiKey) (toJson $engine.vllmApiKey)) }}
+{{- $problems = append $problems (printf "%s.vllmApiKey: it is what a LoRA controller shows to engines, and there is none in this chart: engines load adapters themselves. Leave it out; the key that engines ask for is servingEngineSpec.vllmApiKey" $path) }}
 {{- end }}
 {{- $source := $adapter.adapterSource | default dict }}
 {{- $needs := get (dict "local" "adapterPath" "http" "adapterPath" "huggingface" "repository" "s3" "repository") (toString $source.type) }}

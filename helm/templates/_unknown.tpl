@@ -47,7 +47,8 @@
 {{- if contains (substr $at (int (add $at 2)) $word) $other }}{{ $shared = add1 $shared }}{{ end -}}
 {{- end -}}
 {{- $pairs := int (max 1 (sub (add (len $word) (len $other)) 2)) -}}
-{{- $score = div (mul 200 $shared) $pairs | int -}}
+{{- /* never as good as the same letters */ -}}
+{{- $score = min 89 (div (mul 200 $shared) $pairs) | int -}}
 {{- end -}}
 {{- if gt $score $bestScore }}{{ $best = $candidate }}{{ $bestScore = $score }}{{ end -}}
 {{- end -}}

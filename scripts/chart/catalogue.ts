@@ -2,7 +2,7 @@
 import { servingEngineSpec } from "./engine.ts";
 import { loraAdapters } from "./model.ts";
 import { routerSpec } from "./router.ts";
-import { flag, integer, object, quantity, raw, text, texts, words, type Keys } from "./value.ts";
+import { flag, image, integer, object, quantity, raw, text, texts, words, type Keys } from "./value.ts";
 
 const notUsed = "Not used.";
 
@@ -22,7 +22,9 @@ export const chartValues: Keys = {
       path: text("Path.", ""),
     }),
     existingClaim: text("A claim that exists, instead.", ""),
-    image: text(notUsed, ""),
+    image: image(
+      "Image (with sh, stat and chown) of an init container that gives the volume to the engines' user, where they are not root; no container without it.",
+    ),
   }),
   networkPolicy: object("NetworkPolicies: engines hear the router and monitoring only, the router everybody.", {
     enabled: flag("Make them.", false),
@@ -52,7 +54,7 @@ export const chartValues: Keys = {
   }),
   cacheserverSpec: object("Refused when enabled: LMCache inside the engine (lmcacheConfig) is the way here.", {
     enabled: flag("Must be false.", false),
-    image: raw("map", notUsed),
+    image: image(notUsed),
     imagePullPolicy: text(notUsed),
     imagePullSecrets: raw("list", notUsed),
     repository: text(notUsed),
@@ -96,8 +98,8 @@ export const chartValues: Keys = {
     tolerations: raw("list", notUsed),
     env: raw("list", notUsed),
     extraArgs: words(notUsed),
-    metrics: raw("map", notUsed),
-    webhook: raw("map", notUsed),
+    metrics: object(notUsed, { enabled: flag(notUsed) }),
+    webhook: object(notUsed, { enabled: flag(notUsed) }),
     pdb: raw("map", notUsed),
   }),
 };

@@ -100,7 +100,13 @@ const lmcacheConfig: Keys = {
 
 const raySpec: Value = object("Refused when enabled: `multiNode` is the way here.", {
   enabled: flag("Must be false or left out."),
-  headNode: raw("map", "Not used."),
+  headNode: object("Not used.", {
+    requestCPU: quantity("Not used."),
+    requestMemory: quantity("Not used."),
+    requestGPU: quantity("Not used."),
+    resources: raw("map", "Not used."),
+    initContainer: raw("map", "Not used."),
+  }),
 });
 
 const engine: Keys = {
@@ -235,7 +241,9 @@ const loraAdapter: Keys = {
   name: text("Name under which clients ask for it."),
   enabled: flag("true if it is not said."),
   baseModel: text("modelURL or name of the model that it belongs to."),
-  vllmApiKey: secret("Not needed: adapters are loaded when the engine starts."),
+  vllmApiKey: secret(
+    "Refused unless it is the key of `servingEngineSpec.vllmApiKey`: adapters are loaded by the engines themselves, so nobody shows it.",
+  ),
   adapterSource: object("Where it comes from.", {
     type: choice("Kind of source.", ["local", "s3", "http", "huggingface"]),
     adapterName: text("Name below adapterPath, or of the folder that it is kept in."),
@@ -250,8 +258,15 @@ const loraAdapter: Keys = {
     },
   }),
   loraAdapterDeploymentConfig: object("Every engine of the model gets the adapter.", {
-    algorithm: text("Placement by the loraController; every engine has it here, which serves all placements."),
-    replicas: integer("The same."),
+    algorithm: choice("Which of the engines have it. With all of them there is nothing to choose.", [
+      "default",
+      "ordered",
+      "equalized",
+    ]),
+    replicas: integer(
+      "How many engines have it: as many as the model has. Fewer is refused, since nobody would choose them.",
+    ),
+    labels: texts("The same as labels."),
   }),
   labels: texts("Labels of the ConfigMap that describes it."),
 };

@@ -83,6 +83,17 @@ export function secret(help: string): Value {
   };
 }
 
+/** An image by repository and tag, or in one word. */
+export function image(help: string): Value {
+  return {
+    type: "text, or keys below",
+    schema: { type: ["string", "object"] },
+    default: undefined,
+    help,
+    keys: { repository: text("Repository."), tag: quantity("Tag.") },
+  };
+}
+
 const secretKeys: Keys = {
   secretName: text("A Secret that exists."),
   secretKey: text("Which of its keys."),

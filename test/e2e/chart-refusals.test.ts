@@ -11,6 +11,8 @@ interface Case {
   readonly says: readonly RegExp[];
 }
 
+const adapter = { name: "sql", baseModel: "opt125m", adapterSource: { type: "local", adapterPath: "/a" } };
+
 const unbuilt: readonly Case[] = [
   {
     why: "Ray",
@@ -39,6 +41,30 @@ const unbuilt: readonly Case[] = [
     why: "the LoRA controller",
     values: withModel({}, { loraController: { enableLoraController: true } }),
     says: [/loraController\.enableLoraController/, /loraAdapters\[\]/],
+  },
+  {
+    why: "the LoRA controller's choice of engines",
+    values: withModel(
+      { replicaCount: 3 },
+      { loraAdapters: [{ ...adapter, loraAdapterDeploymentConfig: { algorithm: "equalized", replicas: 2 } }] },
+    ),
+    says: [
+      /loraAdapters\[0\]\.loraAdapterDeploymentConfig\.replicas: 2 of up to 3 engines of opt125m.* \(algorithm equalized\)/,
+      /give 2 engines a modelSpec entry of their own, and its name as baseModel/,
+    ],
+  },
+  {
+    why: "the LoRA controller's choice among engines that KEDA counts",
+    values: withModel(
+      { keda: { enabled: true, maxReplicaCount: 5 } },
+      { loraAdapters: [{ ...adapter, loraAdapterDeploymentConfig: { replicas: 4 } }] },
+    ),
+    says: [/replicas: 4 of up to 5 engines/],
+  },
+  {
+    why: "the key that the LoRA controller shows",
+    values: withModel({}, { loraAdapters: [{ ...adapter, vllmApiKey: { secretName: "s", secretKey: "k" } }] }),
+    says: [/loraAdapters\[0\]\.vllmApiKey: .*no(ne)? .*servingEngineSpec\.vllmApiKey/],
   },
 ];
 
@@ -130,6 +156,11 @@ const mistakes: readonly Case[] = [
     says: [/serviceDiscovery/, /'k8s', 'static'/],
   },
   {
+    why: "a placement that is none",
+    values: withModel({}, { loraAdapters: [{ ...adapter, loraAdapterDeploymentConfig: { algorithm: "random" } }] }),
+    says: [/loraAdapterDeploymentConfig\/algorithm/, /'default', 'ordered', 'equalized'/],
+  },
+  {
     why: "an option that the router does not have",
     values: withModel({}, { routerSpec: { options: { retrys: 1 } } }),
     says: [/routerSpec\.options\.retrys: unknown key; did you mean routerSpec\.options\.retries\?/],
@@ -181,6 +212,88 @@ describe("a misspelt key is refused with the one that was meant", () => {
   }
 });
 
+/** Two neighbouring letters changed places, as fingers do it; null where that is another key, or none. */
+function misspell(key: string, siblings: readonly string[]): string | null {
+  for (let at = Math.max(0, key.length - 2); at >= 0; at--) {
+    const word = key.slice(0, at) + key.charAt(at + 1) + key.charAt(at) + key.slice(at + 2);
+    if (word !== key && !siblings.includes(word)) return word;
+  }
+  return null;
+}
+
+interface Slip {
+  readonly path: readonly string[];
+  readonly meant: string;
+  readonly written: string;
+}
+
+/** A slip in every key of a section, maps on the way to it included. */
+function slips(keys: readonly string[]): Slip[] {
+  const parents = new Map<string, Set<string>>();
+  for (const key of keys) {
+    const parts = key.split(".");
+    for (const [at, part] of parts.entries()) {
+      const parent = parts.slice(0, at).join(".");
+      parents.set(parent, (parents.get(parent) ?? new Set<string>()).add(part));
+    }
+  }
+  return [...parents].flatMap(([parent, children]) =>
+    [...children].flatMap((meant) => {
+      const written = misspell(meant, [...children]);
+      return written === null ? [] : [{ path: parent === "" ? [] : parent.split("."), meant, written }];
+    }),
+  );
+}
+
+/** Values with all of the slips, below a section. */
+function withSlips(list: readonly Slip[]): object {
+  const values: Record<string, object> = {};
+  for (const { path, written } of list) {
+    let place: Record<string, object> = values;
+    for (const part of path) place = (place[part] ??= {}) as Record<string, object>;
+    place[written] = {};
+  }
+  return values;
+}
+
+describe("a slip in any key that production-stack's users have is refused with the key that was meant", () => {
+  const places = {
+    model: {
+      at: "servingEngineSpec.modelSpec[0]",
+      values: (slip: object): object => ({ servingEngineSpec: { modelSpec: [slip] } }),
+    },
+    servingEngineSpec: { at: "servingEngineSpec", values: (slip: object): object => ({ servingEngineSpec: slip }) },
+    routerSpec: {
+      at: "routerSpec",
+      values: (slip: { readonly ingress?: { readonly hosts?: object } }): object => ({
+        routerSpec: { ...slip, ingress: { ...slip.ingress, hosts: [slip.ingress?.hosts] } },
+      }),
+    },
+    loraAdapters: { at: "loraAdapters[0]", values: (slip: object): object => ({ loraAdapters: [slip] }) },
+    sharedPvcStorage: { at: "sharedPvcStorage", values: (slip: object): object => ({ sharedPvcStorage: slip }) },
+    cacheserverSpec: { at: "cacheserverSpec", values: (slip: object): object => ({ cacheserverSpec: slip }) },
+    loraController: { at: "loraController", values: (slip: object): object => ({ loraController: slip }) },
+  } as const satisfies Record<keyof typeof keysOf, unknown>;
+
+  for (const [section, { at, values }] of Object.entries(places)) {
+    test(section, (t) => {
+      const chart = requireChart(t);
+      if (chart === null) return;
+      // routes have names of their own
+      const list = slips(keysOf[section as keyof typeof keysOf]).filter(({ meant }) => meant !== "main");
+      assert.ok(list.length > 5);
+      const words = chart.refusal(values(withSlips(list)));
+      const unhelpful = list
+        .map(({ path, meant, written }) => {
+          const place = [at, ...path].join(".").replace("ingress.hosts", "ingress.hosts[0]");
+          return `${place}.${written}: unknown key; did you mean ${place}.${meant}?`;
+        })
+        .filter((line) => !words.includes(line));
+      assert.deepEqual(unhelpful, []);
+    });
+  }
+});
+
 test("all mistakes are said at once", (t) => {
   const chart = requireChart(t);
   if (chart === null) return;
@@ -227,10 +340,22 @@ test("what is refused when enabled is accepted when it is not: files that mentio
         metrics: { enabled: true },
         webhook: { enabled: true },
       },
-      sharedPvcStorage: { enabled: false, image: "nginx" },
+      sharedPvcStorage: { enabled: false, image: { repository: "busybox", tag: "1.37" } },
     },
   );
   assert.deepEqual(chart.render(off).objects, chart.render(withModel()).objects);
+});
+
+test("what a LoRA controller would do is accepted where engines do just that: all of them have the adapter", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const key = { secretName: "keys", secretKey: "k" };
+  const values = (settings: object): object => ({
+    servingEngineSpec: { vllmApiKey: key, modelSpec: [{ ...model, replicaCount: 2 }] },
+    loraAdapters: [{ ...adapter, ...settings }],
+  });
+  const same = { vllmApiKey: key, loraAdapterDeploymentConfig: { algorithm: "ordered", replicas: 2 } };
+  assert.deepEqual(chart.render(values(same)).objects, chart.render(values({})).objects);
 });
 
 test("every key of what is refused is known, so that the refusal is what is said and not the key", (t) => {
@@ -287,12 +412,6 @@ test("a section with nothing behind it counts as left out", (t) => {
 test("the notes say what comes next, and what differs from what was asked for", (t) => {
   const chart = requireChart(t);
   if (chart === null) return;
-  const adapter = {
-    name: "sql",
-    baseModel: "opt125m",
-    adapterSource: { type: "local", adapterPath: "/a" },
-    loraAdapterDeploymentConfig: { algorithm: "ordered", replicas: 1 },
-  };
   const notes = (values: object): string =>
     chart
       .run(["install", "lmstack", `${import.meta.dirname}/../../helm`, "--dry-run=client", "-f", "-"], values)
@@ -301,6 +420,5 @@ test("the notes say what comes next, and what differs from what was asked for", 
   assert.match(plain, /kubectl port-forward -n default svc\/lmstack-router-service 30080:80/);
   assert.match(plain, /helm test/);
   assert.doesNotMatch(plain, /Note:/);
-  assert.match(notes(withModel({}, { loraAdapters: [adapter] })), /adapter sql is on every engine/);
   assert.match(notes(withModel({ replicaCount: 2, pvcStorage: "1Gi" })), /one ReadWriteOnce claim/);
 });

@@ -7,13 +7,7 @@ import type { Effect } from "./chart/effects/effect.ts";
 import { engineEffects } from "./chart/effects/engine.ts";
 import { modelEffects, modelWithout } from "./chart/effects/model.ts";
 import { routerEffects } from "./chart/effects/router.ts";
-import {
-  adapterEffects,
-  adapterWithout,
-  baseAdapter,
-  storageEffects,
-  storageWithout,
-} from "./chart/effects/storage.ts";
+import { adapterEffects, adapterWithout, baseAdapter, storageEffects, storageModels } from "./chart/effects/storage.ts";
 import { vllmEffects } from "./chart/effects/vllm.ts";
 import { model, requireChart, withModel, type Chart, type Json } from "./chart/render.ts";
 
@@ -31,7 +25,7 @@ const sections: Readonly<
   servingEngineSpec: { effects: engineEffects, without: {} },
   routerSpec: { effects: routerEffects, without: {} },
   loraAdapters: { effects: adapterEffects, without: adapterWithout },
-  sharedPvcStorage: { effects: storageEffects, without: storageWithout },
+  sharedPvcStorage: { effects: storageEffects, without: {} },
   cacheserverSpec: { effects: [], without: refused("cacheserverSpec") },
   loraController: { effects: [], without: refused("loraController") },
 };
@@ -117,7 +111,10 @@ table("loraAdapters[]", adapterEffects, (effect) =>
     },
   ),
 );
-table("sharedPvcStorage", storageEffects, (effect) => withModel({}, { sharedPvcStorage: effect?.values ?? {} }));
+table("sharedPvcStorage", storageEffects, (effect) => ({
+  servingEngineSpec: { modelSpec: storageModels.map((settings) => ({ ...model, ...settings })) },
+  sharedPvcStorage: effect?.values ?? {},
+}));
 
 test("what production-stack's pods always have, engines have", (t) => {
   const chart = requireChart(t);

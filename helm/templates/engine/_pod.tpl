@@ -45,9 +45,7 @@ spec:
   imagePullSecrets:
     {{- toYaml (uniq .) | nindent 4 }}
   {{- end }}
-  {{- $podSecurity := ternary $spec.securityContext $m.securityContext (kindIs "invalid" $m.securityContext) }}
-  {{- if $simulated }}{{ $podSecurity = mergeOverwrite (dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault")) (deepCopy ($podSecurity | default dict)) }}{{ end }}
-  {{- with $podSecurity }}
+  {{- with include "lmstack.engine.podSecurity" . | fromJson }}
   securityContext:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -152,9 +150,7 @@ spec:
               {{- end }}
       {{- end }}
       {{- end }}
-      {{- $security := ternary $spec.containerSecurityContext $m.containerSecurityContext (kindIs "invalid" $m.containerSecurityContext) }}
-      {{- if $simulated }}{{ $security = dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "runAsNonRoot" true "capabilities" (dict "drop" (list "ALL")) }}{{ end }}
-      {{- with $security }}
+      {{- with include "lmstack.engine.containerSecurity" . | fromJson }}
       securityContext:
         {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -196,6 +192,36 @@ spec:
   {{- end }}
 {{- end -}}
 
+{{/* Security contexts of the pod and of the engine's container, as JSON. */}}
+{{- define "lmstack.engine.podSecurity" -}}
+{{- $security := ternary .root.Values.servingEngineSpec.securityContext .model.securityContext (kindIs "invalid" .model.securityContext) -}}
+{{- if (.model.engine | default dict).simulated }}{{ $security = mergeOverwrite (dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault")) (deepCopy ($security | default dict)) }}{{ end -}}
+{{- toJson ($security | default dict) -}}
+{{- end -}}
+
+{{- define "lmstack.engine.containerSecurity" -}}
+{{- $security := ternary .root.Values.servingEngineSpec.containerSecurityContext .model.containerSecurityContext (kindIs "invalid" .model.containerSecurityContext) -}}
+{{- if (.model.engine | default dict).simulated }}{{ $security = dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "runAsNonRoot" true "capabilities" (dict "drop" (list "ALL")) }}{{ end -}}
+{{- toJson ($security | default dict) -}}
+{{- end -}}
+
+{{/* Who owns what the engine writes, as in 1000:1000; empty = root. */}}
+{{- define "lmstack.engine.owner" -}}
+{{- $pod := include "lmstack.engine.podSecurity" . | fromJson -}}
+{{- $own := include "lmstack.engine.containerSecurity" . | fromJson -}}
+{{- $user := $own.runAsUser | default $pod.runAsUser | default 0 | int -}}
+{{- if $user }}{{ $user }}:{{ $own.runAsGroup | default $pod.fsGroup | default $pod.runAsGroup | default $user | int }}{{ end -}}
+{{- end -}}
+
+{{/* Image of a container, given by repository and tag or in one word; empty = none. */}}
+{{- define "lmstack.imageOf" -}}
+{{- if kindIs "map" . -}}
+{{- with .repository }}{{ include "lmstack.image" (dict "repository" . "tag" ($.tag | default "latest")) }}{{ end -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "lmstack.engine.grace" -}}
 {{- if kindIs "invalid" .terminationGracePeriodSeconds -}}
 {{- ternary (add .drain.delaySeconds .drain.timeoutSeconds 30) 30 .drain.enabled -}}
@@ -214,11 +240,8 @@ lmstack/role: {{ . }}
 {{- define "lmstack.engine.annotations" -}}
 {{- $kv := .model.kvEvents | default dict -}}
 {{- if $kv.enabled }}
-lmstack/kv-events-port: {{ $kv.port | default 5557 | int | quote }}
-lmstack/kv-replay-port: {{ $kv.replayPort | default 5558 | int | quote }}
-{{- with include "lmstack.engine.flagValue" (dict "args" ((.model.vllmConfig | default dict).extraArgs) "flag" "--data-parallel-size") }}
-lmstack/data-parallel-size: {{ . | quote }}
-{{- end }}
+{{- $ranks := include "lmstack.engine.flagValue" (dict "args" ((.model.vllmConfig | default dict).extraArgs) "flag" "--data-parallel-size") | default "1" }}
+lmstack/kv-events: {{ printf "%d:%d:%s%s" ($kv.port | default 5557 | int) ($kv.replayPort | default 5558 | int) $ranks (ternary (printf "@%s" $kv.topic) "" (not (empty $kv.topic))) | quote }}
 {{- end }}
 {{- with .root.Values.servingEngineSpec.configs }}
 checksum/configs: {{ toJson . | sha256sum | trunc 16 | quote }}
@@ -228,6 +251,22 @@ checksum/configs: {{ toJson . | sha256sum | trunc 16 | quote }}
 {{- define "lmstack.engine.initContainers" -}}
 {{- $root := .root -}}
 {{- $m := .model -}}
+{{- $storage := $root.Values.sharedPvcStorage -}}
+{{- $owner := include "lmstack.engine.owner" . -}}
+{{- $image := include "lmstack.imageOf" $storage.image -}}
+{{- if and $storage.enabled $owner $image }}
+# folders of nodes and NFS exports are root's, and no fsGroup changes that
+- name: shared-storage-owner
+  image: {{ $image | quote }}
+  command: [sh, -c, '[ "$(stat -c %u:%g "$1")" = "$0" ] || chown -R "$0" "$1"', {{ $owner | quote }}, /data/shared-pvc-storage]
+  securityContext:
+    runAsUser: 0
+    runAsGroup: 0
+    runAsNonRoot: false
+  volumeMounts:
+    - name: "{{ $root.Release.Name }}-shared-pvc-storage"
+      mountPath: /data/shared-pvc-storage
+{{- end }}
 {{- with $m.initContainer }}
 - name: {{ .name | default "init" | quote }}
   image: {{ .image | quote }}

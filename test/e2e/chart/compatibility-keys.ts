@@ -13,7 +13,7 @@ const routerSpec =
 const loraAdapter =
   "name enabled baseModel vllmApiKey adapterSource{type adapterName adapterPath repository pattern maxAdapters credentials} loraAdapterDeploymentConfig{algorithm replicas} labels";
 
-const sharedPvcStorage = "enabled size accessModes storageClass hostPath nfs{server path} image";
+const sharedPvcStorage = "enabled size accessModes storageClass hostPath nfs{server path} image{repository tag}";
 
 const cacheserverSpec =
   "enabled image{repository tag} imagePullPolicy imagePullSecrets replicaCount containerPort serviceType servicePort serviceAnnotations resources annotations labels strategy livenessProbe tolerations runtimeClassName schedulerName securityContext containerSecurityContext priorityClassName nodeSelector affinity serde";

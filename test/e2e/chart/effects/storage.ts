@@ -63,15 +63,27 @@ export const adapterEffects: readonly Effect[] = [
 
 /** Keys of an adapter that have no effect to show, each with the reason. */
 export const adapterWithout: Readonly<Record<string, string>> = {
-  vllmApiKey: "is for the loraController, which is refused; engines load adapters without being asked",
+  vllmApiKey: "the loraController's: chart-refusals.test.ts, unless it is the engines' own",
   "loraAdapterDeploymentConfig.algorithm":
-    "chart-refusals.test.ts: the loraController's; the notes say that every engine has the adapter",
-  "loraAdapterDeploymentConfig.replicas":
-    "chart-refusals.test.ts: the loraController's; the notes say that every engine has the adapter",
+    "chart-refusals.test.ts: with all engines there is nothing to choose, with fewer it is the loraController's",
+  "loraAdapterDeploymentConfig.replicas": "the loraController's: chart-refusals.test.ts, unless all engines are meant",
 };
 
 const sharedClaim = (r: Rendered): Json => r.find("PersistentVolumeClaim", "lmstack-shared-pvc-storage-claim")?.spec;
 const sharedVolume = (r: Rendered): Json => r.find("PersistentVolume", "lmstack-shared-pvc-storage")?.spec;
+
+/** What gives the volume to the user of an engine; null = nothing does. */
+const owning = (r: Rendered, model: string): Json => {
+  const found = r.engine(model).pod.initContainers?.find(({ name }: Json) => name === "shared-storage-owner");
+  return found === undefined ? null : [found.image, ...found.command.slice(3), found.securityContext.runAsUser];
+};
+
+/** Engines that run as root, as somebody, and as the simulator does. */
+export const storageModels: readonly object[] = [
+  {},
+  { name: "plain", securityContext: { runAsUser: 1000, fsGroup: 2000 } },
+  { name: "sim", engine: { simulated: true } },
+];
 
 export const storageEffects: readonly Effect[] = [
   {
@@ -98,8 +110,23 @@ export const storageEffects: readonly Effect[] = [
     see: (r) => sharedVolume(r)?.nfs,
     expect: { server: "10.0.0.1", path: "/m" },
   },
+  {
+    keys: "image.repository image.tag",
+    values: { enabled: true, hostPath: "/models", image: { repository: "busybox", tag: 1.37 } },
+    see: (r) => owning(r, "plain"),
+    expect: ["busybox:1.37", "1000:2000", "/data/shared-pvc-storage", 0],
+  },
+  {
+    keys: "image",
+    values: { enabled: true, hostPath: "/models", image: "registry/busybox:1" },
+    see: (r) => owning(r, "sim"),
+    expect: ["registry/busybox:1", "65532:65532", "/data/shared-pvc-storage", 0],
+  },
+  {
+    // root may write anyway
+    keys: "image",
+    values: { enabled: true, hostPath: "/models", image: "busybox" },
+    see: (r) => [owning(r, "opt125m"), r.kinds().includes("PersistentVolume")],
+    expect: [null, true],
+  },
 ];
-
-export const storageWithout: Readonly<Record<string, string>> = {
-  image: "of a pod that production-stack's chart does not make either",
-};
