@@ -127,6 +127,13 @@
 {{- $problems = append $problems (printf "%s.vllmApiKey: it is what a LoRA controller shows to engines, and there is none in this chart: engines load adapters themselves. Leave it out; the key that engines ask for is servingEngineSpec.vllmApiKey" $path) }}
 {{- end }}
 {{- $source := $adapter.adapterSource | default dict }}
+{{- $credentials := $source.credentials }}
+{{- if and (eq (toString $source.type) "s3") (kindIs "string" $credentials) $credentials }}
+{{- $problems = append $problems (printf "%s.adapterSource.credentials: one text is not enough for s3: make a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and give its name as credentials.secretName" $path) }}
+{{- end }}
+{{- if and (eq (toString $source.type) "huggingface") (kindIs "map" $credentials) ($credentials).secretName (not ($credentials).secretKey) }}
+{{- $problems = append $problems (printf "%s.adapterSource.credentials.secretKey is not set: say which key of the Secret %s holds the token" $path $credentials.secretName) }}
+{{- end }}
 {{- $needs := get (dict "local" "adapterPath" "http" "adapterPath" "huggingface" "repository" "s3" "repository") (toString $source.type) }}
 {{- if not $needs }}
 {{- $problems = append $problems (printf "%s.adapterSource.type is not set: give local, http, s3 or huggingface" $path) }}

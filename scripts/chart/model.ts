@@ -254,7 +254,9 @@ const loraAdapter: Keys = {
     pattern: text("s3: only files whose name matches."),
     maxAdapters: integer("Adapters in one step (`--max-loras`), unless vllmConfig.maxLoras says it."),
     credentials: {
-      ...secret("s3 and http: Secret whose keys become environment of the download; its name, or keys below."),
+      ...secret(
+        "The token for http and huggingface (where the model has no hf_token), or a reference to it. s3: `secretName` alone, a Secret whose keys become environment of the download.",
+      ),
     },
   }),
   loraAdapterDeploymentConfig: object("Every engine of the model gets the adapter.", {

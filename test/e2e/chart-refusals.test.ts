@@ -156,6 +156,34 @@ const mistakes: readonly Case[] = [
     says: [/serviceDiscovery/, /'k8s', 'static'/],
   },
   {
+    why: "one text for the two keys of S3",
+    values: withModel(
+      {},
+      {
+        loraAdapters: [
+          { name: "a", baseModel: "opt125m", adapterSource: { type: "s3", repository: "b", credentials: "x" } },
+        ],
+      },
+    ),
+    says: [/adapterSource\.credentials: one text is not enough/, /AWS_ACCESS_KEY_ID/],
+  },
+  {
+    why: "a token in no key of its Secret",
+    values: withModel(
+      {},
+      {
+        loraAdapters: [
+          {
+            name: "a",
+            baseModel: "opt125m",
+            adapterSource: { type: "huggingface", repository: "b", credentials: { secretName: "hub" } },
+          },
+        ],
+      },
+    ),
+    says: [/adapterSource\.credentials\.secretKey is not set/, /the Secret hub holds the token/],
+  },
+  {
     why: "a placement that is none",
     values: withModel({}, { loraAdapters: [{ ...adapter, loraAdapterDeploymentConfig: { algorithm: "random" } }] }),
     says: [/loraAdapterDeploymentConfig\/algorithm/, /'default', 'ordered', 'equalized'/],

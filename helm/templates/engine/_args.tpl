@@ -37,6 +37,11 @@
 {{- else }}/adapters/{{ $source.adapterName | default .name }}{{ end -}}
 {{- end -}}
 
+{{/* Key of our Secret that holds an adapter's credentials, where they are given as text. */}}
+{{- define "lmstack.engine.adapterSecretKey" -}}
+lora_adapter_credentials_{{ .adapterSource.adapterName | default .name | replace "/" "_" }}
+{{- end -}}
+
 {{- define "lmstack.engine.kvEventsConfig" -}}
 {{- $port := .port | default 5557 | int -}}
 {{- $replay := .replayPort | default 5558 | int -}}

@@ -24,11 +24,22 @@
 - name: VLLM_ALLOW_RUNTIME_LORA_UPDATING
   value: "True"
 {{- end }}
+{{- /* engines fetch adapters of the hub themselves, with one token for all */ -}}
+{{- $token := dict }}
 {{- if include "lmstack.hasSecret" $m.hf_token }}
+{{- $token = dict "root" $root "value" $m.hf_token "key" (printf "hf_token_%s" $m.name) }}
+{{- else }}
+{{- range include "lmstack.engine.adapters" . | fromJsonArray }}
+{{- if and (not $token) (eq .adapterSource.type "huggingface") (include "lmstack.hasSecret" .adapterSource.credentials) }}
+{{- $token = dict "root" $root "value" .adapterSource.credentials "key" (include "lmstack.engine.adapterSecretKey" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with $token }}
 - name: HF_TOKEN
   valueFrom:
     secretKeyRef:
-      {{- include "lmstack.secretKeyRef" (dict "root" $root "value" $m.hf_token "key" (printf "hf_token_%s" $m.name)) | nindent 6 }}
+      {{- include "lmstack.secretKeyRef" . | nindent 6 }}
 {{- end }}
 {{- if include "lmstack.hasSecret" $key }}
 - name: VLLM_API_KEY

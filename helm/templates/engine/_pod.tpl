@@ -305,7 +305,7 @@ checksum/configs: {{ toJson . | sha256sum | trunc 16 | quote }}
   {{- end }}
 {{- end }}
 {{- if not ($m.engine | default dict).simulated }}
-{{- range include "lmstack.engine.adapters" . | fromJsonArray }}
+{{- range $adapter := include "lmstack.engine.adapters" . | fromJsonArray }}
 {{- if has .adapterSource.type (list "http" "s3") }}
 - name: {{ printf "adapter-%s" .name | replace "_" "-" | lower | trunc 63 | trimSuffix "-" | quote }}
   image: {{ include "lmstack.image" (dict "repository" $m.repository "tag" $m.tag) | quote }}
@@ -317,23 +317,16 @@ checksum/configs: {{ toJson . | sha256sum | trunc 16 | quote }}
     - {{ toJson (omit .adapterSource "credentials") | quote }}
     - {{ include "lmstack.engine.adapterPath" . | quote }}
   {{- with .adapterSource.credentials }}
-  {{- if kindIs "map" . }}
-  {{- if .secretKey }}
+  {{- if and (kindIs "map" .) .secretName (not .secretKey) }}
+  envFrom:
+    - secretRef:
+        name: {{ .secretName | quote }}
+  {{- else if include "lmstack.hasSecret" . }}
   env:
     - name: HTTP_TOKEN
       valueFrom:
         secretKeyRef:
-          name: {{ .secretName | quote }}
-          key: {{ .secretKey | quote }}
-  {{- else if .secretName }}
-  envFrom:
-    - secretRef:
-        name: {{ .secretName | quote }}
-  {{- end }}
-  {{- else }}
-  envFrom:
-    - secretRef:
-        name: {{ . | quote }}
+          {{- include "lmstack.secretKeyRef" (dict "root" $root "value" . "key" (include "lmstack.engine.adapterSecretKey" $adapter)) | nindent 10 }}
   {{- end }}
   {{- end }}
   volumeMounts:

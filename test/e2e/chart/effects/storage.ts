@@ -8,6 +8,12 @@ const loraModules = (r: Rendered): Json => engine(r).flag("--lora-modules");
 const fetcher = (r: Rendered): Json =>
   engine(r).pod.initContainers?.find((container: Json) => container.name === "adapter-sql");
 
+/** Credentials that are given as text. */
+const credentialsOf = (r: Rendered, name: string): Json => {
+  const data = r.find("Secret", "lmstack-secrets")?.["data"];
+  return Buffer.from(data?.[`lora_adapter_credentials_${name}`] ?? "", "base64").toString();
+};
+
 export const adapterEffects: readonly Effect[] = [
   {
     keys: "name baseModel adapterSource.type adapterSource.adapterPath",
@@ -52,6 +58,42 @@ export const adapterEffects: readonly Effect[] = [
     },
     see: (r) => [fetcher(r)?.envFrom, fetcher(r)?.command.at(-2).includes("s3")],
     expect: [[{ secretRef: { name: "s3" } }], false],
+  },
+  {
+    keys: "adapterSource.credentials",
+    values: {
+      adapterSource: { type: "http", adapterPath: "https://h.example/a.tgz", credentials: "token" },
+    },
+    see: (r) => [fetcher(r)?.env, credentialsOf(r, "sql")],
+    expect: [
+      [
+        {
+          name: "HTTP_TOKEN",
+          valueFrom: { secretKeyRef: { name: "lmstack-secrets", key: "lora_adapter_credentials_sql" } },
+        },
+      ],
+      "token",
+    ],
+  },
+  {
+    keys: "adapterSource.credentials",
+    values: {
+      adapterSource: {
+        type: "huggingface",
+        repository: "org/sql",
+        credentials: { secretName: "hub", secretKey: "token" },
+      },
+    },
+    see: (r) => engine(r).env("HF_TOKEN"),
+    expect: { secretKeyRef: { name: "hub", key: "token" } },
+  },
+  {
+    keys: "adapterSource.credentials",
+    values: {
+      adapterSource: { type: "huggingface", repository: "org/sql", adapterName: "org/v2", credentials: "hf_x" },
+    },
+    see: (r) => [engine(r).env("HF_TOKEN"), credentialsOf(r, "org_v2")],
+    expect: [{ secretKeyRef: { name: "lmstack-secrets", key: "lora_adapter_credentials_org_v2" } }, "hf_x"],
   },
   {
     keys: "labels",
