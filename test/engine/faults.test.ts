@@ -45,6 +45,16 @@ describe("faults before an answer", () => {
       }
     }));
 
+  // Found by chaos, seed 39: the timer of the second made a server listen that did so already, which ended the process.
+  it("refuse, told again while it refuses, lasts from then and ends once", () =>
+    withEngine(async (engine) => {
+      engine.setFault({ fault: "refuse", seconds: 0.001 });
+      engine.setFault({ fault: "refuse", seconds: 0.2 });
+      const toldMs = performance.now();
+      while ((await send(engine, request("GET", "/health"))).end === "refused");
+      assert.ok(performance.now() - toldMs > 190, "it listened before the time was up");
+    }));
+
   it("hang: the connection is accepted and nothing is ever answered", () =>
     withEngine(async (engine) => {
       await setFault(engine, { fault: "hang" });

@@ -144,6 +144,10 @@ export class RawEngine {
       for (;;) {
         const whole = readRequest(held);
         if (whole === null) return;
+        if (whole === "malformed") {
+          socket.resetAndDestroy();
+          return;
+        }
         held = held.subarray(whole.end);
         const { method, target, head, headers, body } = whole;
         const header = (name: string): string | undefined =>
@@ -208,7 +212,8 @@ interface WholeRequest {
   readonly end: number;
 }
 
-function readRequest(bytes: Buffer): WholeRequest | null {
+/** `malformed` where no length can be made of what came: a network that corrupts can do that to a request. */
+function readRequest(bytes: Buffer): WholeRequest | "malformed" | null {
   const headEnd = bytes.indexOf("\r\n\r\n");
   if (headEnd < 0) return null;
   const head = bytes.toString("latin1", 0, headEnd);
@@ -219,7 +224,9 @@ function readRequest(bytes: Buffer): WholeRequest | null {
   });
   const length = headers.filter(([name]) => name.toLowerCase() === "content-length");
   if (length.length > 1) throw new Error(`the router sent ${length.length} content-length fields`);
-  const end = headEnd + 4 + Number(length[0]?.[1] ?? 0);
+  const [, size = "0"] = length[0] ?? [];
+  if (!/^\d+$/.test(size)) return "malformed";
+  const end = headEnd + 4 + Number(size);
   if (bytes.length < end) return null;
   const [method = "", target = ""] = line.split(" ");
   return { method, target, head, headers, body: Buffer.from(bytes.subarray(headEnd + 4, end)), end };

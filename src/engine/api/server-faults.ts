@@ -1,6 +1,7 @@
 // The faults that the server itself acts out: those before an answer begins, and those of the listener and the process.
 // Between the server and its routes. It must never touch a request to /sim, by which faults are taken back.
 
+import type { Timer } from "../../clock.ts";
 import type { EngineApp } from "./app.ts";
 import { ApiError, queueFull } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -28,6 +29,7 @@ const ofEngine: ReadonlySet<FaultName> = new Set([
 export class ServerFaults {
   readonly #app: EngineApp;
   readonly #actions: ServerActions;
+  #listensAgain: Timer | null = null;
 
   constructor(app: EngineApp, actions: ServerActions) {
     this.#app = app;
@@ -107,8 +109,11 @@ export class ServerFaults {
         });
         return;
       case "refuse":
-        this.#actions.stopListening();
-        app.clock.setTimer((fault.seconds ?? 1) * 1000, () => {
+        // Told again meanwhile, it refuses from now on for the seconds of the last word.
+        if (this.#listensAgain === null) this.#actions.stopListening();
+        this.#listensAgain?.cancel();
+        this.#listensAgain = app.clock.setTimer((fault.seconds ?? 1) * 1000, () => {
+          this.#listensAgain = null;
           this.#actions.listenAgain();
         });
         return;
