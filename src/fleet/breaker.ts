@@ -43,6 +43,8 @@ export class Breaker {
   #failures = 0;
   #ejections = 0;
   #untilMs = 0;
+  /** Not probed before then, whatever checks say. */
+  #notBeforeMs = 0;
   #probeSinceMs = -1;
   #slowSinceMs = Number.NEGATIVE_INFINITY;
   #checksPass = true;
@@ -136,7 +138,7 @@ export class Breaker {
   checkPassed(nowMs: number): void {
     const before = this.#checksPass;
     this.#checksPass = true;
-    if (this.#state === "ejected" && !before) this.#untilMs = nowMs;
+    if (this.#state === "ejected" && !before) this.#untilMs = Math.max(nowMs, this.#notBeforeMs);
   }
 
   /** An active check failed: nothing is sent until one passes. */
@@ -145,11 +147,15 @@ export class Breaker {
     if (this.#state !== "ejected") this.#eject(nowMs);
   }
 
-  /** It hangs: out at once, and longer when it has hung before. @param again its probe showed that it still does */
+  /**
+   * It hangs: out at once, until a check passes, which has to ask for more than its word; and longer when it has hung before.
+   * @param again its probe showed that it still does
+   */
   stalled(nowMs: number, again: boolean): void {
+    this.#checksPass = false;
     if (this.#state === "ejected") return;
     this.#eject(nowMs);
-    if (again) this.#untilMs = nowMs + stalledMs;
+    if (again) this.#untilMs = this.#notBeforeMs = nowMs + stalledMs;
   }
 
   #eject(nowMs: number): void {

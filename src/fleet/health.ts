@@ -1,11 +1,12 @@
 // Active checks. A new endpoint gets traffic only after its first success and after its models are known; a known one is
 // looked at every 10 s, and every 2 s while anything is wrong with it. `/health` of vLLM says 200 also when it hangs, so a
-// good check proves little: it only allows the breaker's probe.
-import type { Clock, Timer } from "../clock.ts";
+// good check proves little: it only allows the breaker's probe, and one that hung has to make a token first.
+import type { Clock } from "../clock.ts";
 import type { ModelType } from "../config/types.ts";
 import { askEngine } from "./engine-client.ts";
 import type { Endpoint, ModelEntry } from "./endpoint.ts";
 import type { Registry } from "./registry.ts";
+import { Rota } from "./rota.ts";
 
 export interface HealthOptions {
   readonly clock: Clock;
@@ -37,12 +38,10 @@ const perEndpointMs = 5;
 /** Checks under way at one time, so that a fleet of thousands is not asked all at once. */
 const maxAtOnce = 64;
 
-/** When an endpoint is checked. Times by the clock. */
-interface Entry {
-  dueMs: number;
+/** Times by the clock. */
+interface Check {
   /** When it was last asked out of turn. */
   hurriedMs: number;
-  busy: boolean;
   /** Checks in a row that went wrong. */
   failures: number;
   inferenceDueMs: number;
@@ -50,14 +49,18 @@ interface Entry {
 
 export class HealthMonitor {
   readonly #options: HealthOptions;
-  readonly #next = new Map<Endpoint, Entry>();
-  #timer: Timer | null = null;
-  #underWay = 0;
+  readonly #rota: Rota<Check>;
   #stopped = false;
   #inference: InferenceCheck | null = null;
 
   constructor(options: HealthOptions) {
     this.#options = options;
+    this.#rota = new Rota<Check>({
+      clock: options.clock,
+      maxAtOnce,
+      begin: (_, nowMs) => ({ state: { hurriedMs: nowMs - hurryMs, failures: 0, inferenceDueMs: nowMs }, waitMs: 0 }),
+      ask: (endpoint, check) => this.#check(endpoint, check),
+    });
   }
 
   setInferenceCheck(check: InferenceCheck | null): void {
@@ -66,77 +69,33 @@ export class HealthMonitor {
 
   /** Looks at the registry again: new endpoints are checked at once, removed ones no more. */
   sync(): void {
-    if (this.#stopped) return;
-    const present = new Set(this.#options.registry.list().filter((endpoint) => !endpoint.leaving));
-    for (const endpoint of this.#next.keys()) if (!present.has(endpoint)) this.#next.delete(endpoint);
-    const now = this.#options.clock.nowMs();
-    for (const endpoint of present) {
-      if (!this.#next.has(endpoint))
-        this.#next.set(endpoint, {
-          dueMs: now,
-          hurriedMs: now - hurryMs,
-          busy: false,
-          failures: 0,
-          inferenceDueMs: now,
-        });
-    }
-    this.#run();
+    this.#rota.sync(this.#options.registry.list().filter((endpoint) => !endpoint.leaving));
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#timer?.cancel();
-    this.#next.clear();
+    this.#rota.stop();
   }
 
   /** Asks soon: a request has just failed on it. */
   hurry(endpoint: Endpoint): void {
-    const entry = this.#next.get(endpoint);
-    if (entry === undefined || entry.busy) return;
-    const soon = Math.max(this.#options.clock.nowMs(), entry.hurriedMs + hurryMs);
-    if (soon >= entry.dueMs) return;
-    entry.dueMs = soon;
-    entry.hurriedMs = soon;
-    this.#run();
+    const now = this.#options.clock.nowMs();
+    const hurried = this.#rota.hurry(endpoint, ({ hurriedMs }) => Math.max(now, hurriedMs + hurryMs));
+    if (hurried !== null) hurried.hurriedMs = Math.max(now, hurried.hurriedMs + hurryMs);
   }
 
-  readonly #run = (): void => {
-    this.#timer?.cancel();
-    this.#timer = null;
-    if (this.#stopped) return;
-    const now = this.#options.clock.nowMs();
-    let soonest = Number.POSITIVE_INFINITY;
-    for (const [endpoint, entry] of this.#next) {
-      if (entry.busy) continue;
-      if (entry.dueMs > now) soonest = Math.min(soonest, entry.dueMs);
-      // without a place it waits for the end of another check, which comes back here
-      else if (this.#underWay < maxAtOnce) void this.#check(endpoint, entry);
-    }
-    if (soonest !== Number.POSITIVE_INFINITY) {
-      this.#timer = this.#options.clock.setTimer(Math.max(1, soonest - now), this.#run);
-    }
-  };
-
-  async #check(endpoint: Endpoint, entry: Entry): Promise<void> {
+  async #check(endpoint: Endpoint, check: Check): Promise<number> {
     const { clock, random } = this.#options;
-    entry.busy = true;
-    this.#underWay++;
     const wasKnown = endpoint.known;
-    const problem = await this.#ask(endpoint, entry).catch((error: unknown) =>
+    const problem = await this.#ask(endpoint, check).catch((error: unknown) =>
       error instanceof Error ? error.message : String(error),
     );
-    this.#underWay--;
-    entry.busy = false;
-    if (this.#stopped) return;
-    if (endpoint.leaving) {
-      this.#run();
-      return;
-    }
+    if (this.#stopped || endpoint.leaving) return 0;
     const now = clock.nowMs();
     endpoint.asked = true;
     let waitMs: number;
     if (problem === null) {
-      entry.failures = 0;
+      check.failures = 0;
       endpoint.lastProblem = null;
       endpoint.breaker.checkPassed(now);
       if (!wasKnown) {
@@ -146,20 +105,19 @@ export class HealthMonitor {
       }
       waitMs = endpoint.breaker.state(now) === "ready" ? calmMs : troubledMs;
     } else {
-      entry.failures++;
+      check.failures++;
       if (endpoint.lastProblem !== problem) this.#options.onProblem(endpoint, problem);
       endpoint.lastProblem = problem;
       // one lost check is not yet a dead engine, unless nobody listens there
-      if (wasKnown && (entry.failures >= 2 || /ECONNREFUSED/.test(problem))) endpoint.breaker.checkFailed(now);
-      waitMs = !wasKnown && entry.failures < 40 ? startingMs : troubledMs;
+      if (wasKnown && (check.failures >= 2 || /ECONNREFUSED/.test(problem))) endpoint.breaker.checkFailed(now);
+      waitMs = !wasKnown && check.failures < 40 ? startingMs : troubledMs;
     }
-    waitMs = Math.max(waitMs, perEndpointMs * this.#next.size);
-    entry.dueMs = now + waitMs * (0.9 + 0.2 * random());
-    this.#run();
+    waitMs = Math.max(waitMs, perEndpointMs * this.#rota.size);
+    return waitMs * (0.9 + 0.2 * random());
   }
 
   /** @returns null when all is well, else what is wrong */
-  async #ask(endpoint: Endpoint, entry: Entry): Promise<string | null> {
+  async #ask(endpoint: Endpoint, check: Check): Promise<string | null> {
     const { clock, timeoutMs } = this.#options;
     const key = this.#options.engineKey();
     const health = await askEngine(endpoint, "GET", "/health", null, key, timeoutMs, clock);
@@ -167,11 +125,12 @@ export class HealthMonitor {
     const models = await askEngine(endpoint, "GET", "/v1/models", null, key, timeoutMs, clock);
     const problem = this.#learnModels(endpoint, models.status, models.body);
     if (problem !== null) return problem;
+    if (endpoint.progress.stalled) return await this.#awakens(endpoint, key);
     const inference = this.#inference;
-    if (inference === null || clock.nowMs() < entry.inferenceDueMs) return null;
-    const wrong = await this.#infer(endpoint, inference, key);
+    if (inference === null || clock.nowMs() < check.inferenceDueMs) return null;
+    const wrong = unwell(await this.#infer(endpoint, inference.types, inference.timeoutMs, key));
     // a failed one is asked again with the next check, or that would find all well and take its word back
-    if (wrong === null) entry.inferenceDueMs = clock.nowMs() + inference.intervalMs;
+    if (wrong === null) check.inferenceDueMs = clock.nowMs() + inference.intervalMs;
     return wrong;
   }
 
@@ -194,21 +153,40 @@ export class HealthMonitor {
     return null;
   }
 
-  async #infer(endpoint: Endpoint, check: InferenceCheck, key: string | null): Promise<string | null> {
-    const model = endpoint.models[0] ?? "";
-    const request = dummyRequest(check.types.get(endpoint.url) ?? "completion", model);
-    if (request === null) return null;
-    const answer = await askEngine(
-      endpoint,
-      "POST",
-      request.path,
-      JSON.stringify(request.body),
-      key,
-      check.timeoutMs,
-      this.#options.clock,
-    );
-    return answer.status === 200 ? null : `${request.path} answered ${answer.status} to a health check`;
+  /**
+   * One that hung says that it is well, as it did while it hung. So it is asked for a token before a client's request tries it,
+   * which would be held up for seconds each time.
+   */
+  async #awakens(endpoint: Endpoint, key: string | null): Promise<string | null> {
+    const types = this.#inference?.types ?? noTypes;
+    const answer = await this.#infer(endpoint, types, this.#options.timeoutMs, key);
+    if (answer?.status === 200) endpoint.progress.heard(this.#options.clock.nowMs());
+    // one that makes no text says no more than that it answers: a client's request has to try it
+    return answer !== null && answer.status >= 500 ? unwell(answer) : null;
   }
+
+  /** @returns null when there is nothing that it could be asked */
+  async #infer(
+    endpoint: Endpoint,
+    types: InferenceCheck["types"],
+    timeoutMs: number,
+    key: string | null,
+  ): Promise<{ readonly path: string; readonly status: number } | null> {
+    const model = endpoint.models[0] ?? "";
+    const request = dummyRequest(types.get(endpoint.url) ?? "completion", model);
+    if (request === null) return null;
+    const { path, body } = request;
+    const { clock } = this.#options;
+    const { status } = await askEngine(endpoint, "POST", path, JSON.stringify(body), key, timeoutMs, clock);
+    return { path, status };
+  }
+}
+
+const noTypes: InferenceCheck["types"] = new Map();
+
+function unwell(answer: { readonly path: string; readonly status: number } | null): string | null {
+  if (answer === null || answer.status === 200) return null;
+  return `${answer.path} answered ${answer.status} to a health check`;
 }
 
 function parseModels(body: Buffer): ModelEntry[] | null {

@@ -82,11 +82,12 @@ export class Progress {
     return nowMs - this.#expectedMs <= expectedForMs && nowMs - this.lastMs >= askAfterMs;
   }
 
-  judge(nowMs: number, stallMs: number): "fine" | "suspect" | "stalled" {
+  /** @param onTrial it was out, and the request on it decides about its return */
+  judge(nowMs: number, stallMs: number, onTrial = false): "fine" | "suspect" | "stalled" {
     const silentMs = nowMs - this.lastMs;
     if (!this.isSilent(nowMs) || !this.#standsStill || silentMs < suspectMs) return "fine";
-    // nobody listens there: no need to wait. One that has not come back to life is not given as long again.
-    const enough = this.#refusals >= 2 || this.stalled ? suspectMs : stallMs;
+    // nobody listens there: no need to wait. One that has failed before is not given as long again: its probe is a client's
+    const enough = this.#refusals >= 2 || this.stalled || onTrial ? suspectMs : stallMs;
     return silentMs >= enough ? "stalled" : "suspect";
   }
 
@@ -137,7 +138,7 @@ export class ProgressWatch {
 
   #judge(endpoint: Endpoint, now: number): void {
     const { progress } = endpoint;
-    const verdict = progress.judge(now, this.#options.stallMs);
+    const verdict = progress.judge(now, this.#options.stallMs, endpoint.breaker.state(now) === "probing");
     if (verdict === "fine") return;
     endpoint.busyUntilMs = Math.max(endpoint.busyUntilMs, now + passOverMs);
     if (!progress.suspect) this.#options.onSuspect(endpoint);

@@ -1,11 +1,12 @@
 // Looks at each engine's `/metrics` now and then. An engine can't tell the router what it has just been sent, so the router
 // counts that itself; what is read here corrects it: other routers' requests, the KV cache, hits, a restart. One that says
 // nothing useful costs nothing more than being asked more rarely.
-import type { Clock, Timer } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { askEngine } from "./engine-client.ts";
 import { readEngineMetrics, type EngineSample } from "./engine-metrics.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Registry } from "./registry.ts";
+import { Rota } from "./rota.ts";
 
 export interface ScraperOptions {
   readonly clock: Clock;
@@ -27,74 +28,47 @@ const maxPerSecond = 100;
 /** One that fails is asked up to so many times more rarely. */
 const maxBackoff = 8;
 
-interface Entry {
-  dueMs: number;
-  busy: boolean;
+interface Look {
   failures: number;
   last: EngineSample | null;
 }
 
 export class Scraper {
   readonly #options: ScraperOptions;
-  readonly #entries = new Map<Endpoint, Entry>();
-  #timer: Timer | null = null;
-  #underWay = 0;
+  readonly #rota: Rota<Look>;
   #stopped = false;
 
   constructor(options: ScraperOptions) {
     this.#options = options;
+    this.#rota = new Rota<Look>({
+      clock: options.clock,
+      maxAtOnce,
+      // spread from the beginning: those that became ready together must not be asked together for ever
+      begin: () => ({
+        state: { failures: 0, last: null },
+        waitMs: options.random() * Math.min(1000, options.intervalMs),
+      }),
+      ask: (endpoint, state) => this.#look(endpoint, state),
+    });
   }
 
   /** Time between two looks at one engine: longer than asked for in a large fleet. */
   get intervalMs(): number {
-    return Math.max(this.#options.intervalMs, (this.#entries.size / maxPerSecond) * 1000);
+    return Math.max(this.#options.intervalMs, (this.#rota.size / maxPerSecond) * 1000);
   }
 
   /** Looks at the registry again. */
   sync(): void {
-    if (this.#stopped) return;
-    const { registry, clock, random } = this.#options;
-    const present = new Set(registry.list().filter((endpoint) => endpoint.known));
-    for (const endpoint of this.#entries.keys()) if (!present.has(endpoint)) this.#entries.delete(endpoint);
-    const now = clock.nowMs();
-    for (const endpoint of present) {
-      // spread from the beginning: those that became ready together must not be asked together for ever
-      if (!this.#entries.has(endpoint))
-        this.#entries.set(endpoint, {
-          dueMs: now + random() * Math.min(1000, this.#options.intervalMs),
-          busy: false,
-          failures: 0,
-          last: null,
-        });
-    }
-    this.#run();
+    this.#rota.sync(this.#options.registry.list().filter((endpoint) => endpoint.known));
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#timer?.cancel();
-    this.#entries.clear();
+    this.#rota.stop();
   }
 
-  readonly #run = (): void => {
-    this.#timer?.cancel();
-    this.#timer = null;
-    if (this.#stopped) return;
-    const now = this.#options.clock.nowMs();
-    let soonest = Number.POSITIVE_INFINITY;
-    for (const [endpoint, entry] of this.#entries) {
-      if (entry.busy) continue;
-      if (entry.dueMs > now) soonest = Math.min(soonest, entry.dueMs);
-      else if (this.#underWay < maxAtOnce) void this.#look(endpoint, entry);
-    }
-    if (soonest !== Number.POSITIVE_INFINITY)
-      this.#timer = this.#options.clock.setTimer(Math.max(1, soonest - now), this.#run);
-  };
-
-  async #look(endpoint: Endpoint, entry: Entry): Promise<void> {
+  async #look(endpoint: Endpoint, look: Look): Promise<number> {
     const { clock, random, timeoutMs, engineKey } = this.#options;
-    entry.busy = true;
-    this.#underWay++;
     let problem = "";
     let sample: EngineSample | null = null;
     try {
@@ -105,19 +79,16 @@ export class Scraper {
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
-    this.#underWay--;
-    entry.busy = false;
-    if (this.#stopped || this.#entries.get(endpoint) !== entry) return;
+    if (this.#stopped || !this.#rota.has(endpoint)) return 0;
     if (sample === null) {
-      if (entry.failures++ === 0) this.#options.onNothing(endpoint, problem);
+      if (look.failures++ === 0) this.#options.onNothing(endpoint, problem);
     } else {
-      entry.failures = 0;
-      const before = entry.last;
-      entry.last = sample;
+      look.failures = 0;
+      const before = look.last;
+      look.last = sample;
       this.#options.onSample(endpoint, sample, before);
     }
-    const rarely = Math.min(maxBackoff, 2 ** Math.min(entry.failures, 10));
-    entry.dueMs = clock.nowMs() + this.intervalMs * rarely * (0.9 + 0.2 * random());
-    this.#run();
+    const rarely = Math.min(maxBackoff, 2 ** Math.min(look.failures, 10));
+    return this.intervalMs * rarely * (0.9 + 0.2 * random());
   }
 }

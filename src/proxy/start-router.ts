@@ -131,6 +131,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     onSuspect: (endpoint) =>
       log.warn(`engine ${endpoint.id} makes no progress with what it has`, { endpoint: endpoint.id }),
     onStalled: (endpoint) => {
+      health.hurry(endpoint);
       for (const request of ctx.active) request.engineStalled(endpoint);
     },
   });

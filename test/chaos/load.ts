@@ -33,8 +33,8 @@ export class Load {
   /** Requests that have ended. */
   ended = 0;
   readonly failures: string[] = [];
-  /** Of each request that ended well: when it was sent, by the process's clock, and how long it took. */
-  readonly times: { readonly sentMs: number; readonly tookMs: number }[] = [];
+  /** Of each request that ended well: when it was sent, by the process's clock, how long it took, and its number. */
+  readonly times: { readonly sentMs: number; readonly tookMs: number; readonly number: number }[] = [];
 
   /** Ends with the test at the latest. */
   constructor(t: Pick<TestContext, "after">, options: LoadOptions) {
@@ -89,7 +89,7 @@ export class Load {
       const response = await client.response();
       const wrong = judge(response);
       if (wrong !== null) this.failures.push(`request ${number} (${stream ? "stream" : "JSON"}): ${wrong}`);
-      else this.times.push({ sentMs, tookMs: performance.now() - sentMs });
+      else this.times.push({ sentMs, tookMs: performance.now() - sentMs, number });
       if (keep && client.end === "open" && response.header("connection") !== "close") this.#kept.push(client);
       else client.close();
     } catch (error) {

@@ -204,3 +204,51 @@ test("C7: nothing is taken from an engine that has no other", async (t) => {
   engine.write(Buffer.concat([chunk(event("back")), chunk(done), Buffer.from(lastChunk)]));
   assert.match((await answer).text, /back.*\[DONE\]/s);
 });
+
+// Each of its probes had been a client's request, which waited until the engine was found to hang again.
+test("C7, E5: an engine that hung has to make a token for the router before a client's request tries it", async (t) => {
+  const s = await stage(t);
+  const { answer } = await begin(s);
+  await pass(s, 25_000);
+  assert.match((await answer).text, /two/, "it was tried elsewhere");
+  const ask = async (): Promise<void> => {
+    const { status } = await post(s.router.port, "/v1/chat/completions", { ...chat, stream: false });
+    assert.equal(status, 200);
+  };
+  for (let i = 0; i < 60; i++) {
+    await ask();
+    await pass(s, 500);
+  }
+  const [hung] = s.engines;
+  const own = hung.requests.slice(1);
+  assert.ok(own.length >= 2, "it is asked again and again");
+  for (const { target, body } of own) {
+    assert.equal(target, "/v1/completions");
+    assert.match(body.toString(), /"max_tokens":1\}$/);
+  }
+  assert.equal(s.router.context.registry.list()[0]?.state(s.clock.nowMs()), "ejected");
+  // it wakes up: first for the router, then for clients
+  hung.handler = ({ connection }) => connection.write(jsonAnswer({ choices: [] }));
+  const back = (): boolean =>
+    hung.requests.some(({ target, body }) => target.includes("chat") && !/stream":true/.test(body.toString()));
+  for (let i = 0; i < 100 && !back(); i++) {
+    await ask();
+    await pass(s, 500);
+  }
+  assert.ok(back(), "clients' requests reach it again");
+  assert.equal(s.router.context.registry.list()[0]?.state(s.clock.nowMs()), "ready");
+});
+
+test("C7, E5: a request that tries an engine which was out is not held up for the whole stall timeout", async (t) => {
+  const s = await stage(t);
+  const [first] = s.router.context.registry.list();
+  assert.ok(first);
+  for (let i = 0; i < 5; i++) first.breaker.failure(s.clock.nowMs());
+  assert.equal(first.state(s.clock.nowMs()), "ejected");
+  await pass(s, 600);
+  const { answer, engine } = await begin(s);
+  assert.equal(first.breaker.state(s.clock.nowMs()), "probing");
+  await pass(s, 4_500);
+  assert.match((await answer).text, /two/, "another engine has answered");
+  assert.ok(engine.gone);
+});
