@@ -75,6 +75,35 @@ if ! has helm && [ ! -x "$tools/helm" ]; then
   rm -rf "$folder"
 fi
 
+# Kinds that no API server brings with it: their definitions are in the Go modules of those who make them. go checks what
+# it downloads against the public checksum database.
+definitions=(
+  "sigs.k8s.io/gateway-api@v1.6.3 config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
+  "sigs.k8s.io/gateway-api-inference-extension@v1.0.0 config/crd/bases/inference.networking.k8s.io_inferencepools.yaml"
+  "sigs.k8s.io/lws@v0.7.0 config/crd/bases/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
+  "github.com/kedacore/keda/v2@v2.21.0 config/crd/bases/keda.sh_scaledobjects.yaml"
+  "github.com/prometheus-operator/prometheus-operator@v0.85.0 example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"
+  "github.com/prometheus-operator/prometheus-operator@v0.85.0 example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"
+  "github.com/prometheus-operator/prometheus-operator@v0.85.0 example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+  "k8s.io/autoscaler/vertical-pod-autoscaler@v1.8.1 deploy/vpa-v1-crd-gen.yaml"
+)
+crds=${tools%/bin}/crds
+if ! printf '%s\n' "${definitions[@]}" | cmp -s - "$crds/list"; then
+  if has go; then
+    echo "e2e-tools: definitions of further kinds in $crds"
+    rm -rf "$crds"
+    mkdir -p "$crds"
+    for definition in "${definitions[@]}"; do
+      read -r module file <<<"$definition"
+      found=$(cd / && go mod download -json "$module") || die "go mod download $module: $found"
+      cp "$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$found")/$file" "$crds/"
+    done
+    printf '%s\n' "${definitions[@]}" >"$crds/list"
+  else
+    echo "e2e-tools: no go: kinds of other APIs are held by their types alone" >&2
+  fi
+fi
+
 echo "e2e-tools: npm ci in test/e2e"
 npm ci --prefix test/e2e --no-audit --no-fund --loglevel=error >/dev/null
 

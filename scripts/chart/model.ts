@@ -18,7 +18,9 @@ import {
 
 const keda: Keys = {
   enabled: flag("Make a ScaledObject. Needs KEDA."),
-  minReplicaCount: integer("Fewest replicas; 0 is possible."),
+  minReplicaCount: integer(
+    "Fewest replicas; KEDA's own default, 0, if it is not said. Without an engine requests wait in the router and wake one.",
+  ),
   maxReplicaCount: integer("Most replicas.", undefined, 1),
   pollingInterval: integer("Seconds between two looks at the triggers.", undefined, 1),
   cooldownPeriod: integer("Seconds without a trigger before it scales to idle."),
@@ -34,7 +36,7 @@ const keda: Keys = {
   threshold: quantity("Waiting requests per replica of the default trigger; 5 if it is not said."),
   triggers: raw(
     "list",
-    "Triggers. By default requests that wait in this model's engines, by the name that it is served under.",
+    "Triggers. By default requests that wait in this model's engines and, where it has none, in the routers; both must be scraped.",
   ),
   advanced: object("Settings of the HPA that KEDA makes.", {
     restoreToOriginalReplicaCount: flag("Put the replica count back when the ScaledObject goes."),
@@ -155,7 +157,9 @@ export const modelKeys: Keys = {
   ),
   chatTemplateConfigMap: text("Text of the chat template; a ConfigMap is made of it."),
   chatTemplatePvc: text("Claim with chat templates, which exists; mounted at /templates."),
-  replicaCount: integer("Engines; 1 if it is not said. Left out when KEDA scales."),
+  replicaCount: integer(
+    "Engines; 1 if it is not said. Left out when KEDA scales. With 0 the router knows the model, and its requests wait.",
+  ),
   keda: object("Autoscaling by KEDA.", keda),
   pdb: pdb("PodDisruptionBudget of the engines."),
   resources: resources("Resources as Kubernetes writes them; wins over the keys below."),

@@ -60,3 +60,24 @@ test("the part of an engine in prefill/decode", (t) => {
   assert.equal(rendered.router().flag("--prefill-model-labels"), "prefill");
   assert.equal(rendered.router().flag("--decode-model-labels"), "decode");
 });
+
+test("models that may have no engine while all is well are known to the router, with their adapters; others are found", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const known = (settings: object, rest: object = {}): string | undefined =>
+    chart
+      .render({
+        servingEngineSpec: { modelSpec: [model, { ...model, name: "other", modelURL: "org/other", ...settings }] },
+        ...rest,
+      })
+      .router()
+      .flag("--known-models");
+  assert.equal(known({}), undefined);
+  assert.equal(known({ replicaCount: 0 }), "org/other");
+  assert.equal(known({ keda: { enabled: true } }), "org/other");
+  assert.equal(known({ keda: { enabled: true, minReplicaCount: 1, idleReplicaCount: 0 } }), "org/other");
+  assert.equal(known({ keda: { enabled: true, minReplicaCount: 1 } }), undefined);
+  assert.equal(known({ replicaCount: 0, enabled: false }), undefined);
+  const sql = { name: "sql", baseModel: "other", adapterSource: { type: "local", adapterPath: "/a" } };
+  assert.equal(known({ replicaCount: 0, servedModelName: "small" }, { loraAdapters: [sql] }), "small,sql");
+});

@@ -1,21 +1,15 @@
 // The chart on a real control plane: installed, asked, changed under load, taken away. Engines are simulated, everything else
 // is what a cluster runs.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, test, type TestContext } from "node:test";
+import { describe, test } from "node:test";
 
 import { matrix } from "./chart/matrix.ts";
-import { chartFolder, requireChart, type Json } from "./chart/render.ts";
-import { cluster, type Cluster } from "./cluster.ts";
-
-/** The router, simulated engines and test pods must run where nothing else may. */
-const restricted = { "pod-security.kubernetes.io/enforce": "restricted" };
-
-const simulated = "servingEngineSpec.modelSpec[0].engine.simulated=true";
-const readmeValues = join(chartFolder, "values-customized.yaml");
-const quick = ["--wait", "--timeout", "120s"];
+import { complete, forward, names, quick, readmeValues, restricted, simulated } from "./chart/release.ts";
+import { chartFolder, requireChart, type Chart, type Json, type KubeObject } from "./chart/render.ts";
+import { cluster, ownCluster, type Cluster } from "./cluster.ts";
+import { requireDefinitions } from "./requires.ts";
 
 /** Short waits: what is tested is that there are some. */
 const quickDrain = [
@@ -24,38 +18,6 @@ const quickDrain = [
   "--set",
   "servingEngineSpec.drain.timeoutSeconds=60",
 ];
-
-/** `kubectl port-forward` to the router's Service, as the README has it. @returns its origin */
-async function forward(t: TestContext, kube: Cluster, namespace: string, release = "lmstack"): Promise<string> {
-  const child = spawn("kubectl", ["port-forward", "-n", namespace, `svc/${release}-router-service`, ":80"], {
-    env: { ...process.env, KUBECONFIG: kube.kubeconfig },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  t.after(() => child.kill("SIGKILL"));
-  return new Promise((resolve, reject) => {
-    let text = "";
-    child.once("exit", (code) => reject(new Error(`kubectl port-forward ended with ${code}: ${text}`)));
-    child.stdout.on("data", (data: Buffer) => {
-      text += data.toString();
-      const port = /Forwarding from 127\.0\.0\.1:(\d+)/.exec(text)?.[1];
-      if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
-    });
-  });
-}
-
-async function names(kube: Cluster, namespace: string, kinds: string): Promise<string[]> {
-  const text = await kube.kubectl(["get", kinds, "-n", namespace, "-o", "name"]);
-  return text.split("\n").filter((line) => line !== "");
-}
-
-async function complete(origin: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-  const body = { model: "facebook/opt-125m", prompt: "Write a simple poem: ", stream: false, max_tokens: 30 };
-  return fetch(`${origin}/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify(body),
-  });
-}
 
 const everyKind =
   "all,configmaps,secrets,serviceaccounts,persistentvolumeclaims,roles,rolebindings,poddisruptionbudgets,horizontalpodautoscalers,ingresses,networkpolicies,endpointslices";
@@ -403,14 +365,38 @@ test("two releases in one namespace serve their own models only", async (t) => {
   }
 });
 
-/** Kinds that the API server itself has. */
-const builtIn = /^(v1|(apps|batch|policy|autoscaling|[a-z.]+\.k8s\.io)\/v[12])$/;
-const extensions = [
+/** Groups that an API server does not bring: operators install them. */
+const ofOperators = [
+  "autoscaling.k8s.io",
   "gateway.networking.k8s.io",
   "inference.networking.k8s.io",
+  "keda.sh",
   "leaderworkerset.x-k8s.io",
-  "autoscaling.k8s.io",
+  "monitoring.coreos.com",
 ];
+
+const isOfOperator = ({ apiVersion }: KubeObject): boolean =>
+  ofOperators.some((group) => apiVersion.startsWith(`${group}/`));
+
+/** All that the matrix makes, in one namespace. */
+function everyObject(chart: Chart, namespace: string): KubeObject[] {
+  return matrix.flatMap(({ values, options }) =>
+    chart
+      .render(values, { ...options, namespace })
+      // roles in other namespaces than the release's
+      .objects.map((object) =>
+        object.metadata.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace } },
+      ),
+  );
+}
+
+function dryRun(kube: Cluster, objects: readonly KubeObject[]): Promise<string> {
+  const list = { apiVersion: "v1", kind: "List", items: objects };
+  return kube.kubectl(
+    ["create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-"],
+    JSON.stringify(list),
+  );
+}
 
 describe("the API server", () => {
   test("takes every object of the matrix, in strict mode", async (t) => {
@@ -418,22 +404,66 @@ describe("the API server", () => {
     const chart = requireChart(t);
     if (kube === null || chart === null) return;
     const namespace = await kube.namespace(t, "strict");
-    const objects = matrix.flatMap(({ values, options }) =>
-      chart
-        .render(values, { ...options, namespace })
-        .objects.filter(
-          ({ apiVersion }) => builtIn.test(apiVersion) && !extensions.some((group) => apiVersion.startsWith(group)),
-        )
-        // roles in other namespaces than the release's
-        .map((object) =>
-          object.metadata.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace } },
-        ),
-    );
+    const objects = everyObject(chart, namespace).filter((object) => !isOfOperator(object));
     assert.ok(objects.length > 200);
-    const list = { apiVersion: "v1", kind: "List", items: objects };
-    await kube.kubectl(
-      ["create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-"],
-      JSON.stringify(list),
+    await dryRun(kube, objects);
+  });
+
+  test("takes what the chart makes for operators, by the operators' own definitions", async (t) => {
+    const kube = ownCluster(t);
+    const chart = requireChart(t);
+    if (kube === null || chart === null) return;
+    const folder = requireDefinitions(t);
+    if (folder === null) return;
+    // some are too long for what kubectl writes down at a client-side apply
+    await kube.kubectl(["apply", "--server-side", "-f", folder]);
+    t.after(() => kube.kubectl(["delete", "-f", folder, "--wait=false"]));
+    await kube.kubectl(["wait", "--for=condition=Established", "--timeout=60s", "-f", folder]);
+
+    await t.test("every object of the matrix, in strict mode", async (step) => {
+      const namespace = await kube.namespace(step, "operators");
+      const objects = everyObject(chart, namespace).filter(isOfOperator);
+      assert.deepEqual([...new Set(objects.map(({ kind }) => kind))].toSorted(), [
+        "HTTPRoute",
+        "InferencePool",
+        "LeaderWorkerSet",
+        "PodMonitor",
+        "PrometheusRule",
+        "ScaledObject",
+        "ServiceMonitor",
+        "VerticalPodAutoscaler",
+      ]);
+      await dryRun(kube, objects);
+      const scaler = objects.find(({ kind }) => kind === "ScaledObject");
+      assert.ok(scaler);
+      const wrong = { ...scaler, spec: { ...scaler.spec, minReplicas: 1 } };
+      await assert.rejects(dryRun(kube, [wrong]), /unknown field "(spec\.)?minReplicas"/);
+    });
+
+    await t.test(
+      "monitors, rules and dashboards, which docs/kubernetes.md upgrades to, and uninstall takes away",
+      async (step) => {
+        const namespace = await kube.namespace(step, "monitoring");
+        const values = ["-n", namespace, "-f", readmeValues];
+        const monitoring = ["-f", join(chartFolder, "examples/values-monitoring.yaml")];
+        await kube.helm(["install", "lmstack", chartFolder, ...values, "--set", simulated, ...quick]);
+        await kube.helm(["upgrade", "lmstack", chartFolder, ...values, ...monitoring, ...quick]);
+        const made = async (): Promise<string[]> => {
+          const all = await names(kube, namespace, "servicemonitors,prometheusrules,configmaps");
+          return all.filter((name) => name.includes("lmstack")).toSorted();
+        };
+        assert.deepEqual(await made(), [
+          "configmap/lmstack-dashboard-capacity-and-cost",
+          "configmap/lmstack-dashboard-engines",
+          "configmap/lmstack-dashboard-router",
+          "configmap/lmstack-dashboard-serving-overview",
+          "prometheusrule.monitoring.coreos.com/lmstack-rules",
+          "servicemonitor.monitoring.coreos.com/lmstack-engine-service-monitor",
+          "servicemonitor.monitoring.coreos.com/lmstack-router-service-monitor",
+        ]);
+        await kube.helm(["uninstall", "lmstack", "-n", namespace, "--wait", "--timeout", "60s"]);
+        assert.deepEqual(await made(), []);
+      },
     );
   });
 

@@ -56,12 +56,26 @@ test("3: the default trigger of KEDA asks by the label and the name that vLLM gi
       .get("ScaledObject", "lmstack-opt125m-scaledobject").spec.triggers[0].metadata.query;
   assert.equal(
     query({}),
-    'sum(vllm:num_requests_waiting{namespace="default",model_name="facebook/opt-125m"}) or vector(0)',
+    '(sum(vllm:num_requests_waiting{namespace="default",model_name="facebook/opt-125m"}) or vector(0)) + ' +
+      '(sum(lmstack_queue_length{namespace="default",model="facebook/opt-125m"}) or vector(0))',
   );
   assert.match(query({ servedModelName: "small" }), /model_name="small"/);
   assert.match(query({ vllmConfig: { extraArgs: ["--served-model-name", "tiny"] } }), /model_name="tiny"/);
   assert.match(query({ vllmConfig: { extraArgs: ["--served-model-name=tiny"] } }), /model_name="tiny"/);
   assert.match(query({ raySpec: { enabled: false } }), /model_name/);
+});
+
+test("what nobody said is left to KEDA and to LMCache: a key that is missing is no 0 and no empty text", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  // an idle count of 0 had scaled every model to nothing, if a polling interval of 0 had not been refused before
+  const rendered = chart.render(
+    withModel({ keda: { enabled: true, minReplicaCount: 1 }, lmcacheConfig: { enabled: true, enablePD: true } }),
+  );
+  const { spec } = rendered.get("ScaledObject", "lmstack-opt125m-scaledobject");
+  assert.deepEqual(Object.keys(spec).toSorted(), ["minReplicaCount", "scaleTargetRef", "triggers"]);
+  const empty = rendered.engine("opt125m").container.env.filter(({ value }: Json) => value === "");
+  assert.deepEqual(empty, []);
 });
 
 test("4: prefix caching is left to vLLM unless somebody says something", (t) => {

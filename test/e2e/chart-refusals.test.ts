@@ -447,6 +447,10 @@ test("the notes say what comes next, and what differs from what was asked for", 
   const plain = notes(withModel());
   assert.match(plain, /kubectl port-forward -n default svc\/lmstack-router-service 30080:80/);
   assert.match(plain, /helm test/);
+  const [, body = ""] = /v1\/completions .* -d '(.*)'/.exec(plain) ?? [];
+  assert.equal((JSON.parse(body) as { model: string }).model, "facebook/opt-125m");
+  const asleep = notes(withModel({ replicaCount: 0 }, { routerSpec: { extraArgs: ["--hold-timeout-seconds", 900] } }));
+  assert.match(asleep, /opt125m may be without engines\. .* for 900 s at most/);
   assert.doesNotMatch(plain, /Note:/);
   assert.match(notes(withModel({ replicaCount: 2, pvcStorage: "1Gi" })), /one ReadWriteOnce claim/);
 });

@@ -1,7 +1,7 @@
 // What a test of the full tier needs from the machine. Where it is missing the test is skipped, and says so; under CI=true
 // that is a failure, since a suite that quietly stopped running protects nobody. LMSTACK_E2E_WITHOUT names what a CI does
 // without on purpose (`vllm`, `kubernetes`, or a tool's name, with commas between).
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
@@ -84,6 +84,17 @@ export function requireCluster(t: TestContext): boolean {
  */
 export function requireTool(t: TestContext, name: string): string | null {
   return findTool(name) ?? missing(t, name, "bash scripts/e2e-tools.sh installs it");
+}
+
+/**
+ * Folder with the definitions (CRDs) of kinds that the chart makes and the API server does not bring.
+ * @returns null when the test was skipped: return at once
+ * @throws Error under CI=true where there is none
+ */
+export function requireDefinitions(t: TestContext): string | null {
+  const folder = join(toolsFolder(), "../crds");
+  if (existsSync(join(folder, "list"))) return folder;
+  return missing(t, "crds", "bash scripts/e2e-tools.sh fetches them where go is installed");
 }
 
 /** Path of a program, under any of its names; null = not installed. */

@@ -69,7 +69,7 @@
 - name: UCX_TLS
   value: "cuda_ipc,cuda_copy,tcp"
 {{- range list (list "enableNixl" "ENABLE_NIXL") (list "nixlRole" "NIXL_ROLE") (list "nixlPeerHost" "NIXL_RECEIVER_HOST") (list "nixlPeerPort" "NIXL_RECEIVER_PORT") (list "nixlBufferSize" "NIXL_BUFFER_SIZE") (list "nixlBufferDevice" "NIXL_BUFFER_DEVICE") (list "nixlEnableGc" "NIXL_ENABLE_GC") }}
-{{- $value := get $l (first .) }}
+{{- $value := index $l (first .) }}
 {{- if not (kindIs "invalid" $value) }}
 - name: LMCACHE_{{ last . }}
   value: {{ ternary (title (toString $value)) (include "lmstack.text" $value) (kindIs "bool" $value) | quote }}

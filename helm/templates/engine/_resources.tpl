@@ -70,3 +70,17 @@ selector:
 {{- define "lmstack.engine.kind" -}}
 {{- if and (gt (int ((.multiNode | default dict).size | default 1)) 1) (not (.engine | default dict).simulated) }}LeaderWorkerSet{{ else }}{{ .kind | default "Deployment" }}{{ end -}}
 {{- end -}}
+
+{{/* Requests of a model that wait, as PromQL. (dict "namespace" n "model" served-name) */}}
+{{- define "lmstack.engine.waitingQuery" -}}
+{{- $labels := printf "namespace=%q,%%s=%q" .namespace .model -}}
+(sum(vllm:num_requests_waiting{ {{- printf $labels "model_name" -}} }) or vector(0)) + (sum(lmstack_queue_length{ {{- printf $labels "model" -}} }) or vector(0))
+{{- end -}}
+
+{{/* May a model be without engines while all is well? KEDA's fewest is 0 unless something is said. */}}
+{{- define "lmstack.engine.restsAtZero" -}}
+{{- $keda := .keda | default dict -}}
+{{- if $keda.enabled -}}
+{{- if or (eq (int ($keda.minReplicaCount | default 0)) 0) (not (kindIs "invalid" $keda.idleReplicaCount)) }}yes{{ end -}}
+{{- else if and (not (kindIs "invalid" .replicaCount)) (eq (int .replicaCount) 0) }}yes{{ end -}}
+{{- end -}}

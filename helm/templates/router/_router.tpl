@@ -68,6 +68,17 @@
 {{- $roles := list -}}
 {{- range include "lmstack.models" . | fromJsonArray }}{{ with .role }}{{ $roles = append $roles . }}{{ end }}{{ end -}}
 {{- if $roles }}{{ $args = concat $args (list "--prefill-model-labels" "prefill" "--decode-model-labels" "decode") }}{{ end -}}
+{{- /* Models without engines exist all the same. Others need no word: with them, each new model would restart the routers. */ -}}
+{{- $resting := list -}}
+{{- if eq $r.serviceDiscovery "k8s" -}}
+{{- range include "lmstack.models" . | fromJsonArray -}}
+{{- if include "lmstack.engine.restsAtZero" . -}}
+{{- $resting = append $resting (include "lmstack.engine.servedName" .) -}}
+{{- range include "lmstack.engine.adapters" (dict "root" $root "model" .) | fromJsonArray }}{{ $resting = append $resting .name }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $resting }}{{ $args = concat $args (list "--known-models" (uniq . | join ",")) }}{{ end -}}
 {{- with $r.otel.endpoint -}}
 {{- $args = concat $args (list "--otel-endpoint" . "--otel-service-name" ($r.otel.serviceName | default "vllm-router")) -}}
 {{- if $r.otel.secure }}{{ $args = append $args "--otel-secure" }}{{ end -}}
