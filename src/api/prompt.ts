@@ -11,6 +11,8 @@ export interface PromptSink {
   write(buf: Uint8Array, start: number, end: number): void;
   /** One byte that can't stand in text: it ends a field or a message. */
   mark(byte: number): void;
+  /** A message begins: what has come so far may be shared by many conversations. */
+  setOpening(): void;
   /** What has come so far names the conversation: the same in all of its turns. */
   setAnchor(): void;
   /** An answer is part of the prompt: it is not the first turn. */
@@ -116,6 +118,7 @@ export function writePrompt(parts: PromptParts, sink: PromptSink): WrittenPrompt
   }
   if (parts.api === "completions") return writePlain(body, parts.main, sink);
   if (body[parts.main] !== 0x5b) {
+    sink.setOpening();
     writeContent(body, parts.main, sink);
     sink.setAnchor();
     return nothing;
@@ -173,6 +176,7 @@ function writeMessage(body: Buffer, at: number, sink: PromptSink): void {
     sink.mark(messageMark);
     return;
   }
+  sink.setOpening();
   let role = -1;
   let content = -1;
   for (let key = firstKey(body, at); key >= 0; key = followingKey(body, key)) {

@@ -28,7 +28,9 @@ export class BlockHasher {
   #lo = 0;
   #hi = 0;
   #anchor = 0;
-  #anchorBlocks = 0;
+  /** Length before the first question; -1 = nothing says where that begins. */
+  #opening = -1;
+  #ownFrom = 0;
   #continued = false;
 
   /** @param seed texts that must be equal where anything is to match: model or adapter, cache salt */
@@ -49,7 +51,8 @@ export class BlockHasher {
     this.#length = 0;
     this.#hashed = 0;
     this.#anchor = 0;
-    this.#anchorBlocks = 0;
+    this.#opening = -1;
+    this.#ownFrom = 0;
     this.#continued = false;
   }
 
@@ -84,7 +87,15 @@ export class BlockHasher {
     let rest = 0;
     for (let i = 0; i < this.#fill; i++) rest = Math.imul(rest ^ (scratch[i] ?? 0), 0x01000193);
     this.#anchor = mix(this.#lo ^ rest, this.#hi) || 1;
-    this.#anchorBlocks = this.#blocks;
+    // Half of the first question, as a block ends where it likes. A share of the whole is no measure: below a long system
+    // prompt a short question was less than the tenth that was forgiven, and all its conversations were taken for one.
+    this.#ownFrom =
+      this.#opening < 0 ? 0.9 * this.#blocks * blockBytes : this.#opening + (this.#length - this.#opening) / 2;
+  }
+
+  /** What has come so far may be shared by many conversations; the last call before the anchor counts. */
+  setOpening(): void {
+    if (this.#anchor === 0) this.#opening = this.#length;
   }
 
   setContinued(): void {
@@ -105,7 +116,7 @@ export class BlockHasher {
       perToken,
       tokenIds,
       anchor: this.#anchor,
-      anchorBlocks: this.#anchorBlocks,
+      ownFrom: this.#ownFrom,
       continued: this.#continued,
     };
   }

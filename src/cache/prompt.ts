@@ -19,8 +19,8 @@ export interface Prompt {
   readonly byTokens?: TokenPrompt;
   /** Hash of what names the conversation (up to its first question): the same in all of its turns. 0 = there is none. */
   readonly anchor: number;
-  /** Blocks up to there. */
-  readonly anchorBlocks: number;
+  /** A match of so much and more is this conversation's own: it reaches beyond what many begin with. In the unit of `length`. */
+  readonly ownFrom: number;
   /** It holds an answer already: its earlier turns were served by some engine. */
   readonly continued: boolean;
 }
@@ -57,7 +57,7 @@ export function promptOfBlockIds(ids: ArrayLike<number>, blockSize: number, toke
     perToken: 1,
     tokenIds: null,
     anchor: 0,
-    anchorBlocks: 0,
+    ownFrom: 0,
     continued: false,
   };
 }

@@ -12,10 +12,11 @@ export function promptsOf(workload: Workload, tree: PrefixTree): LabPrompt[] {
   const names = tree.blocksOf(indexBlockTokens);
   return workload.requests.map(({ promptTokens, prompt, named }, request): LabPrompt => {
     const node = tree.nodeAt(request, named);
+    const opening = named > 1 ? tree.tokensTo(tree.nodeAt(request, named - 1)) : 0;
     return {
       ...promptOfBlockIds(names.of(request, false), indexBlockTokens, promptTokens),
       anchor: node + 1,
-      anchorBlocks: node < 0 ? 0 : Math.floor(tree.tokensTo(node) / indexBlockTokens),
+      ownFrom: node < 0 ? 0 : (opening + tree.tokensTo(node)) / 2,
       continued: prompt.length > named,
       request,
     };

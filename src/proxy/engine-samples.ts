@@ -26,8 +26,9 @@ export class EngineSamples {
   take(endpoint: Endpoint, sample: EngineSample, before: EngineSample | null): void {
     const { load, id } = endpoint;
     const { index } = this.#ctx.prefixes;
+    const nowMs = this.#ctx.clock.nowMs();
     load.scraped = {
-      atMs: this.#ctx.clock.nowMs(),
+      atMs: nowMs,
       running: sample.running,
       waiting: sample.waiting,
       kvUsage: sample.kvUsage,
@@ -42,7 +43,7 @@ export class EngineSamples {
     const ownFinished = finished - (this.#finished.get(endpoint) ?? finished);
     this.#finished.set(endpoint, finished);
     if (before === null) {
-      if (sample.tokenGaps > 0) load.toldStepMs = (sample.tokenGapSeconds / sample.tokenGaps) * 1000;
+      if (sample.tokenGaps > 0) load.stepTold((sample.tokenGapSeconds / sample.tokenGaps) * 1000, nowMs);
       return;
     }
     if (restarted(sample, before)) {
@@ -51,7 +52,7 @@ export class EngineSamples {
       return;
     }
     const gaps = sample.tokenGaps - before.tokenGaps;
-    if (gaps > 0) load.toldStepMs = ((sample.tokenGapSeconds - before.tokenGapSeconds) / gaps) * 1000;
+    if (gaps > 0) load.stepTold(((sample.tokenGapSeconds - before.tokenGapSeconds) / gaps) * 1000, nowMs);
     index.counted(id, sample.queryTokens - before.queryTokens, sample.hitTokens - before.hitTokens);
     this.#share(ownFinished, sample.finished - before.finished);
   }

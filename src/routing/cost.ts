@@ -2,14 +2,14 @@
 // what computing the uncached part of its prompt costs it and everybody who runs there, and what running out of KV blocks
 // would cost. `leastload`, `prefixaware` and `kvaware` are this one function with different views of the caches.
 //
-//   cost(e) = wait(e) + prefill(u) * (1 + z * R) + move(e) + even(e) + decode(e) + pressure(e)
+//   cost(e) = wait(e) + prefill(u) * (1 + z * R) + move(e) + even(e) + decode(e) + slow(e) + pressure(e)
 //
 // u: prompt tokens that e has not cached. R: requests that generate on an endpoint, in the mean of the fleet. The factor is the
 // point: a token that is prefilled delays every request that runs there, so computing what another engine holds costs everyone,
 // and the busier the fleet, the more. Where an endpoint has far more or far fewer requests than the mean, its own count takes
 // over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. move and
 // even are about conversations: one that is under way costs more to move than this turn's prefill, and one that begins will
-// stay where it begins. Pure; it is called for each request and keeps nothing between two calls.
+// stay where it begins. slow is the rest of the answer on an endpoint that is far from the fleet's pace. Pure; it is called for each request and keeps nothing between two calls.
 import type { Prompt } from "../cache/prompt.ts";
 import type { CacheView } from "../cache/view.ts";
 import { rendezvous } from "./rendezvous.ts";
@@ -39,11 +39,11 @@ export interface CostOptions {
   readonly handOverTokens: number;
   /**
    * Where other routers send requests to the same endpoints, and nobody is known to hold a conversation: how much dearer its
-   * home may be, as a share of the prompt's prefill and of how much they send, since they will look for it there. Alone the
-   * home only breaks ties.
+   * home may be, as a share of the prefill of what nobody holds and of how much they send, since they will look for it there.
+   * Alone the home only breaks ties.
    */
   readonly home: number;
-  /** The same of a conversation that some other router must have begun: it is most likely at its home. */
+  /** The same, as a share of the whole prompt's prefill, of a conversation that some other router must have begun. */
   readonly homeOfContinued: number;
 }
 
@@ -55,8 +55,8 @@ export const defaultCost: CostOptions = {
   pressureFrom: 0.9,
   pressureSteps: 40,
   handOverTokens: 8192,
-  home: 6,
-  homeOfContinued: 1,
+  home: 12,
+  homeOfContinued: 3,
 };
 
 const answerTokens = 256;
@@ -68,6 +68,8 @@ const fewTokens = 2048;
 const calm = 0.5;
 /** Learnt rates that are closer to the fleet's mean, as a ratio, are taken for it: the rest is chance. */
 const equalRates = 1.15;
+/** The same of the time between two tokens, which on equal engines differs by what they have to do just now. */
+const equalSteps = 2;
 
 // of the present call; a module's variables are cheaper than an object for each candidate
 let waitMs = 0;
@@ -78,6 +80,8 @@ let meanDecoding = 0;
 let meanInFlight = 0;
 let meanMsPerToken = 0;
 let meanRecent = 0;
+/** 0 = unknown. */
+let fleetStepMs = 0;
 /** `options.even` where it counts: a new conversation; else 0. */
 let even = 0;
 
@@ -86,6 +90,7 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   /** Of the present call, by place. */
   let costs = new Float64Array(64);
   let hits = new Float64Array(64);
+  let beliefs = new Float64Array(64);
 
   function cachedOn(view: RequestView, id: string): number {
     if (view.prompt === null || cache === null) return 0;
@@ -110,7 +115,9 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
           perToken *
           ((load.recentTokens(nowMs) - meanRecent) / (meanRecent + fewTokens))
         : 0;
-    const sum = waitMs + prefillMs * (1 + options.z * delayedOn(load)) + moveMs + evenMs + decodeMs + pressureMs;
+    const slowMs = slowness(view, load);
+    const sum =
+      waitMs + prefillMs * (1 + options.z * delayedOn(load)) + moveMs + evenMs + decodeMs + slowMs + pressureMs;
     return sum / candidate.weight;
   }
 
@@ -128,12 +135,23 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     return over * over * options.pressureSteps * load.stepMs;
   }
 
+  /**
+   * Of a conversation under way other routers have sent turns, too, and most likely to where this one has sent its own: what
+   * is known to be there is less than there is. @returns the most that one is believed to have
+   */
+  function believe(view: RequestView, count: number, longest: number): number {
+    const more = view.othersShare * (view.promptTokens - 1 - longest);
+    for (let i = 0; i < count; i++) beliefs[i] = hits[i] === longest ? longest + more : (hits[i] ?? 0);
+    return longest + more;
+  }
+
   /** What each has of the prompt -> `hits`. @returns the most that one has */
   function lookUp(view: RequestView, candidates: readonly Candidate[]): number {
     const count = candidates.length;
     if (costs.length < count) {
       costs = new Float64Array(count * 2);
       hits = new Float64Array(count * 2);
+      beliefs = new Float64Array(count * 2);
     }
     let longest = 0;
     for (let i = 0; i < count; i++) {
@@ -151,12 +169,14 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     let bestCost = Number.POSITIVE_INFINITY;
     let ties = 1;
     const longest = lookUp(view, candidates);
-    const moves = isOwn(view, longest) ? longest : 0;
-    even = isOwn(view, longest) ? 0 : options.even;
+    const own = isOwn(view, longest);
+    const moves = own ? believe(view, count, longest) : 0;
+    const held = own ? beliefs : hits;
+    even = own ? 0 : options.even;
     for (let i = 0; i < count; i++) {
       const candidate = candidates[i];
       if (candidate === undefined) continue;
-      const cost = evaluate(view, candidate, hits[i] ?? 0, moves);
+      const cost = evaluate(view, candidate, held[i] ?? 0, moves);
       costs[i] = cost;
       if (cost < bestCost) {
         best = i;
@@ -176,8 +196,10 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
           const { othersShare } = view;
           // one that is under way can only have been begun by another router
           const begun = prompt.continued && othersShare > 0;
-          const share = begun ? options.homeOfContinued * (1 + options.z * meanDecoding) : options.home * othersShare;
-          const grace = (share * view.promptTokens * rateOf(chosen)) / chosen.weight;
+          const tokens = begun
+            ? options.homeOfContinued * (1 + options.z * meanDecoding) * view.promptTokens
+            : options.home * othersShare * (view.promptTokens - longest);
+          const grace = (tokens * rateOf(chosen)) / chosen.weight;
           if ((costs[home] ?? 0) <= bestCost + grace) {
             if (home !== best && (hits[home] ?? 0) < longest) reason = "prefix_home";
             else if (longest === 0) reason = "prefix_home";
@@ -196,11 +218,13 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   choose.explain = (view, candidates): Score[] => {
     lookAtFleet(view, candidates);
     const longest = lookUp(view, candidates);
-    const moves = isOwn(view, longest) ? longest : 0;
-    even = isOwn(view, longest) ? 0 : options.even;
+    const own = isOwn(view, longest);
+    const moves = own ? believe(view, candidates.length, longest) : 0;
+    const held = own ? beliefs : hits;
+    even = own ? 0 : options.even;
     return candidates.map((candidate, i) => {
-      const cost = evaluate(view, candidate, hits[i] ?? 0, moves);
-      return { id: candidate.id, cost, waitMs, prefillMs, pressureMs, cachedTokens: cached };
+      const cost = evaluate(view, candidate, held[i] ?? 0, moves);
+      return { id: candidate.id, cost, waitMs, prefillMs, pressureMs, cachedTokens: hits[i] ?? 0 };
     });
   };
   return choose;
@@ -214,11 +238,18 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   let msPerToken = 0;
   let msPerKnownToken = 0;
   let recent = 0;
+  let trust = 0;
+  let perMs = 0;
   for (const { load } of candidates) {
     decoding += load.decoding(view.nowMs);
     inFlight += load.queued + load.running;
     msPerToken += load.prefillMsPerToken;
     if (view.prompt !== null) recent += load.recentTokens(view.nowMs);
+    const trusted = load.stepTrust(view.nowMs);
+    if (trusted > 0) {
+      trust += trusted;
+      perMs += trusted / load.calmStepMs;
+    }
     if (!load.rateKnown) continue;
     known++;
     msPerKnownToken += load.prefillMsPerToken;
@@ -226,6 +257,8 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   meanDecoding = decoding / candidates.length;
   meanRecent = recent / candidates.length;
   meanInFlight = inFlight / candidates.length;
+  // the mean of the paces: a single one that is very slow hardly changes it
+  fleetStepMs = trust === 0 ? 0 : trust / perMs;
   meanMsPerToken = known === 0 ? msPerToken / candidates.length : msPerKnownToken / known;
 }
 
@@ -243,6 +276,23 @@ function delayedOn(load: LoadView): number {
 }
 
 /**
+ * What the answer takes longer here than in the fleet's mean. An endpoint at a tenth of the others' pace is idle whenever one
+ * looks, and so it got its eighth of the requests.
+ */
+function slowness(view: RequestView, load: LoadView): number {
+  const own = load.calmStepMs;
+  if (fleetStepMs === 0 || own === 0) return 0;
+  const beyond =
+    own > fleetStepMs * equalSteps
+      ? own - fleetStepMs * equalSteps
+      : own * equalSteps < fleetStepMs
+        ? own - fleetStepMs / equalSteps
+        : 0;
+  if (beyond === 0) return 0;
+  return load.stepTrust(view.nowMs) * beyond * Math.min(view.maxTokens ?? load.answerTokens, load.answerTokens);
+}
+
+/**
  * Equal engines learn rates that differ by 2 or 3 %. Of a long prompt that is more than all that parts idle endpoints, and
  * the one that seemed fastest got most of the new prompts: max/mean of work was 1.45. And one that nobody has tried yet is
  * not slower than its kind, or it would never be tried: one of eight idle endpoints got everything.
@@ -255,7 +305,7 @@ function rateOf({ load }: Candidate): number {
 
 /** Whether what is cached reaches beyond what names the conversation, so that it is this conversation's and not shared by many. */
 function isKnown(prompt: Prompt, cachedTokens: number): boolean {
-  return cachedTokens * prompt.perToken >= 0.9 * Math.max(1, prompt.anchorBlocks) * prompt.blockSize;
+  return cachedTokens > 0 && cachedTokens * prompt.perToken >= prompt.ownFrom;
 }
 
 /** A further turn of a conversation that an endpoint holds. */

@@ -34,8 +34,17 @@ export interface LoadView {
   /** KV tokens that requests in flight hold or will hold; a prefix that they share is counted for each. */
   readonly heldTokens: number;
   readonly prefillMsPerToken: number;
-  /** Time of a step in which nothing but running requests move on. */
+  /** Time from one token of an answer to the next, or what is believed of any endpoint. */
   readonly stepMs: number;
+  /** The same when little disturbs it (lower quartile of the last minute), as far as it was measured here; 0 = it was not. */
+  readonly calmStepMs: number;
+  /**
+   * How far the latter can be trusted, 0 to 1. It fades while the endpoint has nothing to do: one that was slow and is not sent
+   * anything for that would never show that it has recovered.
+   */
+  stepTrust(nowMs: number): number;
+  /** Tokens of an answer, in the mean. */
+  readonly answerTokens: number;
   /** The prefill rate has been measured on this endpoint; else it is what is believed of any. */
   readonly rateKnown: boolean;
   /** Tokens that fit into the KV cache; 0 = unknown. */
@@ -62,6 +71,8 @@ const leastSampleTokens = 256;
 /** Generated tokens held for a request that does not say how many it wants. */
 const assumedAnswerTokens = 256;
 const recentHalfLifeMs = 20_000;
+/** What was measured of an endpoint counts for nothing any more after so long without a request. */
+const trustMs = 60_000;
 /** What a request costs beside its tokens: no request is free. */
 const leastTokens = 16;
 
@@ -103,6 +114,7 @@ export class LoadTicket {
     if (this.phase === "released") return;
     if (this.#streamed && generatedTokens > 4)
       this.#load.stepTook((nowMs - this.#firstMs) / (generatedTokens - 1), nowMs);
+    if (generatedTokens > 0) this.#load.answered(generatedTokens);
     const before = this.phase;
     this.phase = "released";
     this.#load.gone(this, before, this.#heldTokens, nowMs);
@@ -117,10 +129,13 @@ export class EndpointLoad implements LoadView {
   scraped: Scraped | null = null;
   readonly #prior: SpeedPrior;
   readonly #onReleased: () => void;
+  answerTokens = assumedAnswerTokens;
   readonly #rate = new SlidingQuantile(0.5);
   readonly #step = new SlidingQuantile(0.5);
   /** As the engine's own metrics tell it; 0 = they do not. */
   #toldStepMs = 0;
+  /** Since when no request is on it. */
+  #idleSinceMs = 0;
   /** Requests whose prompt is believed not to be computed yet, in the order in which they were sent. */
   #oldest: LoadTicket | null = null;
   #newest: LoadTicket | null = null;
@@ -152,9 +167,21 @@ export class EndpointLoad implements LoadView {
     return this.#step.value(this.#toldStepMs > 0 ? this.#toldStepMs : this.#prior.stepMs);
   }
 
-  /** The engine's metrics tell the mean time between two tokens. */
-  set toldStepMs(ms: number) {
-    if (ms > 0 && Number.isFinite(ms)) this.#toldStepMs = ms;
+  get calmStepMs(): number {
+    return this.#step.recentLow;
+  }
+
+  stepTrust(nowMs: number): number {
+    const { recentWeight } = this.#step;
+    if (recentWeight === 0 || this.queued + this.running > 0) return recentWeight;
+    return recentWeight * Math.max(0, 1 - (nowMs - this.#idleSinceMs) / trustMs);
+  }
+
+  /** The engine's metrics tell the mean time between two tokens: of whole answers, too, which show none. */
+  stepTold(ms: number, nowMs: number): void {
+    if (!(ms > 0 && Number.isFinite(ms))) return;
+    this.#toldStepMs = ms;
+    this.#step.add(ms, nowMs);
   }
 
   get rateKnown(): boolean {
@@ -221,11 +248,17 @@ export class EndpointLoad implements LoadView {
   }
 
   /** For tickets. */
+  answered(tokens: number): void {
+    this.answerTokens += (tokens - this.answerTokens) * 0.05;
+  }
+
+  /** For tickets. */
   gone(ticket: LoadTicket, phase: "queued" | "running", held: number, nowMs: number): void {
     if (phase === "queued") this.queued--;
     else this.running--;
     this.heldTokens -= held;
     if (this.queued + this.running === 0) {
+      this.#idleSinceMs = nowMs;
       // nothing is left that a rounding error could hide behind
       this.#oldest = null;
       this.#newest = null;

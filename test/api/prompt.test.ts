@@ -9,6 +9,7 @@ import type { ApiName } from "../../src/api/table.ts";
 class Form implements PromptSink {
   bytes: number[] = [];
   anchor = -1;
+  opening = -1;
   continued = false;
 
   write(buf: Uint8Array, start: number, end: number): void {
@@ -18,6 +19,10 @@ class Form implements PromptSink {
 
   mark(byte: number): void {
     this.bytes.push(byte);
+  }
+
+  setOpening(): void {
+    if (this.anchor < 0) this.opening = this.bytes.length;
   }
 
   setAnchor(): void {
@@ -48,6 +53,15 @@ function formOf(api: ApiName, body: unknown): Written {
 
 const chat = (...messages: unknown[]): Written => formOf("chat", { model: "m", messages });
 const user = (content: unknown): unknown => ({ role: "user", content });
+
+test("what many conversations share ends where the first question begins", () => {
+  const system = { role: "system", content: "be kind" };
+  const lead = chat(system, user(""));
+  const form = chat(system, user("hello"), { role: "assistant", content: "hi" }, user("more"));
+  assert.equal(form.opening, chat(system).bytes.length);
+  assert.ok(form.opening < form.anchor && lead.text.startsWith(form.text.slice(0, form.opening)));
+  assert.equal(formOf("completions", { prompt: "no messages" }).opening, -1);
+});
 
 test("a chat's next turn begins with the whole of the turn before", () => {
   const first = chat({ role: "system", content: "be kind" }, user("hello"));

@@ -85,6 +85,9 @@ describe("the default", () => {
     const [exact, guessed, even] = runAll("multi-turn", 600, jobs, { routers: 4 });
     assert.ok((exact?.hitRate ?? 0) > (one?.hitRate ?? 1) - 0.03, `${exact?.hitRate} ${one?.hitRate}`);
     assert.ok((guessed?.hitRate ?? 0) > (even?.hitRate ?? 1) + 0.1, `${guessed?.hitRate} ${even?.hitRate}`);
+    // it was 0.77 of 0.93: a short question below a long system prompt was taken for a conversation that is known, and what
+    // other routers had sent of one that is under way was believed to be nowhere
+    assert.ok((guessed?.hitRate ?? 0) > (one?.hitRate ?? 1) - 0.08, `${guessed?.hitRate} ${one?.hitRate}`);
   });
 
   test("is at least as quick as every baseline under load, on agents", () => {

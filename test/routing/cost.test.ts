@@ -5,6 +5,7 @@ import type { Prompt } from "../../src/cache/prompt.ts";
 import { promptOfBlockIds } from "../../src/cache/prompt.ts";
 import type { CacheView } from "../../src/cache/view.ts";
 import { costPolicy } from "../../src/routing/cost.ts";
+import { EndpointLoad } from "../../src/routing/load.ts";
 import { candidate, request, seeded } from "./support.ts";
 
 /** Share of choices for each candidate. */
@@ -79,4 +80,43 @@ test("a prefix is worth more than a little less company", () => {
   const policy = costPolicy(holding({ warm: 2000 }));
   const fleet = [candidate({ id: "warm", running: 12 }), candidate({ id: "cold", running: 8 })];
   assert.equal(policy(request({ prompt, promptTokens: 2560 }), fleet, seeded(4)).index, 0);
+});
+
+/** Requests a second, each an answer of ten tokens, on endpoints whose steps take so long. @returns how many each gets */
+function serve(fleet: readonly EndpointLoad[], stepMs: readonly number[], fromMs: number, toMs: number): number[] {
+  const policy = costPolicy(null);
+  const random = seeded(fromMs + 5);
+  const candidates = fleet.map((load, i) => ({ id: `e${i}`, weight: 1, load }));
+  const got = fleet.map(() => 0);
+  let later: { atMs: number; run: (nowMs: number) => void }[] = [];
+  for (let nowMs = fromMs; nowMs < toMs; nowMs++) {
+    for (const { run } of later.filter(({ atMs }) => atMs <= nowMs)) run(nowMs);
+    later = later.filter(({ atMs }) => atMs > nowMs);
+    if (random() >= 60 / 1000) continue;
+    const { index } = policy(request({ promptTokens: 20, nowMs }), candidates, random);
+    const [load, step = 0] = [fleet[index], stepMs[index]];
+    if (load === undefined) continue;
+    got[index] = (got[index] ?? 0) + 1;
+    const ticket = load.send(20, 20, 10, nowMs);
+    later.push({ atMs: nowMs + step, run: (atMs) => ticket.firstToken(atMs, true) });
+    later.push({ atMs: nowMs + 10 * step, run: (atMs) => ticket.release(atMs, 10) });
+  }
+  for (const { run } of later) run(toMs);
+  return got;
+}
+
+// One engine of eight had ten times the step time of the others. Its queue was short whenever one looked, and it got an
+// eighth of the requests: the slowest one in a hundred took ten times as long.
+test("an endpoint at a tenth of the others' pace gets few requests, and its full share once it has recovered", () => {
+  const fleet = Array.from({ length: 8 }, () => new EndpointLoad());
+  const even = fleet.map(() => 2);
+  const oneSlow = [20, ...even.slice(1)];
+  serve(fleet, oneSlow, 0, 5_000);
+  const slow = serve(fleet, oneSlow, 5_000, 125_000);
+  const total = slow.reduce((sum, count) => sum + count, 0);
+  assert.ok((slow[0] ?? 0) < total / 71, `${slow.join(" ")}`);
+  assert.ok((slow[0] ?? 0) > 0, "it is asked once in a while, or it could never show that it has recovered");
+  serve(fleet, even, 125_000, 190_000);
+  const recovered = serve(fleet, even, 190_000, 220_000);
+  assert.ok((recovered[0] ?? 0) > Math.min(...recovered.slice(1)) / 2, `${recovered.join(" ")}`);
 });
