@@ -52,6 +52,7 @@ interface Part {
 }
 
 export class ApproximateIndex implements CacheView {
+  readonly complete = false;
   readonly #maxBytes: number;
   readonly #parts = new Map<string, Part>();
   #bytes = 0;

@@ -169,6 +169,7 @@ function endpointId(at: number): string {
 
 /** What KV events say: the engines' own blocks; and those of requests on their way, until they have ended. */
 class ExactView implements CacheView {
+  readonly complete = true;
   readonly #fleet: LabFleet;
   readonly #places: ReadonlyMap<string, number>;
   readonly #expected: readonly Uint16Array[];

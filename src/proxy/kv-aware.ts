@@ -78,6 +78,7 @@ export class KvAware {
     });
     this.view = layered(
       {
+        complete: true,
         match: (endpoint, { byTokens }) =>
           byTokens === undefined || !this.sources.believes(endpoint) ? -1 : this.index.match(endpoint, byTokens),
       },

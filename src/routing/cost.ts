@@ -29,6 +29,8 @@ export interface CostOptions {
    * where it begins, so chance adds up.
    */
   readonly even: number;
+  /** Of what is new in a further turn of a conversation, this share is the answer of the turn before. */
+  readonly answered: number;
   /** Share of a step that a request which runs there already costs: what parts endpoints with equal queues. */
   readonly decode: number;
   /** Share of the KV cache from which on pressure is felt. */
@@ -51,6 +53,7 @@ export const defaultCost: CostOptions = {
   z: 0.6,
   move: 1,
   even: 1.5,
+  answered: 0.5,
   decode: 0.02,
   pressureFrom: 0.9,
   pressureSteps: 40,
@@ -136,11 +139,12 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   }
 
   /**
-   * Of a conversation under way other routers have sent turns, too, and most likely to where this one has sent its own: what
-   * is known to be there is less than there is. @returns the most that one is believed to have
+   * Of a conversation under way its endpoint holds more than it was sent: what it answered, and what other routers have sent
+   * it, most likely to where this one has sent its own. @returns the most that one is believed to have
    */
   function believe(view: RequestView, count: number, longest: number): number {
-    const more = view.othersShare * (view.promptTokens - 1 - longest);
+    const share = cache === null || cache.complete ? 0 : Math.max(options.answered, view.othersShare);
+    const more = share * (view.promptTokens - 1 - longest);
     for (let i = 0; i < count; i++) beliefs[i] = hits[i] === longest ? longest + more : (hits[i] ?? 0);
     return longest + more;
   }
@@ -193,7 +197,8 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
         const home = homeOf(prompt.anchor, candidates);
         const chosen = candidates[home];
         if (chosen !== undefined) {
-          const { othersShare } = view;
+          // who sees what all have sent needs no agreement
+          const othersShare = cache.complete ? 0 : view.othersShare;
           // one that is under way can only have been begun by another router
           const begun = prompt.continued && othersShare > 0;
           const tokens = begun

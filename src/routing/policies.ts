@@ -26,7 +26,7 @@ const factories = {
   kvaware: ({ cache }: PolicyParts) => costPolicy(cache),
 } as const satisfies Record<string, (parts: PolicyParts) => Policy>;
 
-const noParts: PolicyParts = { cache: { match: () => 0 } };
+const noParts: PolicyParts = { cache: { complete: false, match: () => 0 } };
 
 /** A policy with a state of its own. */
 export function createPolicy(name: keyof typeof factories, parts: PolicyParts = noParts): Policy {

@@ -206,8 +206,8 @@ test("bytes of a token are learnt from what engines count, and what no text can 
 
 test("a view that can't tell leaves the answer to the next one", () => {
   const prompt = idPrompt(1, 2, 3);
-  const exact = { match: (endpoint: string) => (endpoint === "known" ? 32 : -1) };
-  const view = layered(exact, { match: () => 128 });
+  const exact = { complete: true, match: (endpoint: string) => (endpoint === "known" ? 32 : -1) };
+  const view = layered(exact, { complete: false, match: () => 128 });
   assert.equal(view.match("known", prompt), 32);
   assert.equal(view.match("unknown", prompt), 128);
 });
