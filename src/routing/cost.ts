@@ -72,7 +72,7 @@ const calm = 0.5;
 /** Learnt rates that are closer to the fleet's mean, as a ratio, are taken for it: the rest is chance. */
 const equalRates = 1.15;
 /** The same of the time between two tokens, which on equal engines differs by what they have to do just now. */
-const equalSteps = 2;
+const equalSteps = 3;
 
 // of the present call; a module's variables are cheaper than an object for each candidate
 let waitMs = 0;

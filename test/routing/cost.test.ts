@@ -117,9 +117,9 @@ test("an endpoint at a tenth of the others' pace gets few requests, and its full
   serve(fleet, oneSlow, 0, 5_000);
   const slow = serve(fleet, oneSlow, 5_000, 125_000);
   const total = slow.reduce((sum, count) => sum + count, 0);
-  assert.ok((slow[0] ?? 0) < total / 71, `${slow.join(" ")}`);
+  assert.ok((slow[0] ?? 0) < total / 71, slow.join(" "));
   assert.ok((slow[0] ?? 0) > 0, "it is asked once in a while, or it could never show that it has recovered");
   serve(fleet, even, 125_000, 190_000);
   const recovered = serve(fleet, even, 190_000, 220_000);
-  assert.ok((recovered[0] ?? 0) > Math.min(...recovered.slice(1)) / 2, `${recovered.join(" ")}`);
+  assert.ok((recovered[0] ?? 0) > Math.min(...recovered.slice(1)) / 2, recovered.join(" "));
 });
