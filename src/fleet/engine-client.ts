@@ -10,13 +10,21 @@ export interface EngineAnswer {
   readonly body: Buffer;
 }
 
+export interface QuestionOptions {
+  /**
+   * On a connection that is kept, for questions that belong to a request: a check must not fail because an idle one had just
+   * been closed, a question is asked once more.
+   */
+  readonly reuse?: boolean;
+  /** Of the request that it is asked for: it is to be found in the engine's log with it. */
+  readonly requestId?: string;
+}
+
 const maxAnswerBytes = 16 * 1024 * 1024;
 
 /**
  * Asks an engine.
  * @param key engine API key, or null
- * @param reuse on a connection that is kept, for questions that belong to a request: a check must not fail because an idle
- * one had just been closed, a question is asked once more
  * @throws Error saying what went wrong, for people
  */
 export async function askEngine(
@@ -27,12 +35,13 @@ export async function askEngine(
   key: string | null,
   timeoutMs: number,
   clock: Clock,
-  reuse = false,
+  { reuse = false, requestId }: QuestionOptions = {},
 ): Promise<EngineAnswer> {
   const body = json === null ? [] : [Buffer.from(json)];
   const head =
     `${method} ${endpoint.basePath}${path} HTTP/1.1\r\nhost: ${endpoint.authority}\r\nuser-agent: lmstack\r\naccept: */*\r\n` +
     (key === null ? "" : `authorization: Bearer ${key}\r\n`) +
+    (requestId === undefined ? "" : `x-request-id: ${requestId}\r\n`) +
     (body[0] === undefined ? "" : `content-type: application/json\r\ncontent-length: ${body[0].length}\r\n`);
   const ask = (fresh: boolean): Promise<EngineAnswer> =>
     new Promise((resolve, reject) => {

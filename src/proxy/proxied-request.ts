@@ -527,6 +527,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#releaseBody();
   }
 
+  get requestId(): string {
+    return this.#record.requestId;
+  }
+
   get body(): string {
     const body = this.#outgoing;
     return (typeof body === "string" ? Buffer.from(body, "latin1") : Buffer.concat(body)).toString("utf8");

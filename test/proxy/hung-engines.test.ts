@@ -123,6 +123,10 @@ test("C7: after 3 s without progress an engine gets no new requests, after --sta
     .join("");
   assert.equal(text, "onetwothree");
   assert.equal(dataOf(response).at(-1), "[DONE]");
+  // what the second engine is asked about the text is to be found in its log with the request
+  const questions = s.engines[1].requests.filter(({ target }) => target.endsWith("tokenize"));
+  assert.ok(questions.length > 0);
+  for (const question of questions) assert.equal(question.header("x-request-id"), response.header("x-request-id"));
   await s.router.idle();
   assert.equal(s.router.metric('lmstack_migrations_total{cause="stall",result="continued"}'), 1);
   assert.equal(s.router.context.registry.list()[0]?.state(s.clock.nowMs()), "ejected");

@@ -13,7 +13,9 @@ export function engineTokenizer(pick: () => Endpoint | null, key: () => string |
     async tokenize(_model, request) {
       const endpoint = pick();
       if (endpoint === null) throw new Error("no engine can be asked");
-      const { status, body } = await askEngine(endpoint, "POST", "/tokenize", request, key(), giveUpMs, clock, true);
+      const options = { reuse: true };
+      const answer = await askEngine(endpoint, "POST", "/tokenize", request, key(), giveUpMs, clock, options);
+      const { status, body } = answer;
       if (status !== 200) throw new Error(`/tokenize of ${endpoint.id} answered ${status}`);
       return tokensIn(body, endpoint.id);
     },

@@ -18,6 +18,8 @@ export interface EngineQuestions {
   readonly key: string | null;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  /** Of the request whose answer goes on. */
+  readonly requestId: string;
 }
 
 const no: Prepared = { kind: "no" };
@@ -184,8 +186,9 @@ async function detokenize(
 }
 
 /** @returns null when the engine has another answer than the one that was asked for */
-async function ask(path: string, body: string, { endpoint, key, timeoutMs, clock }: EngineQuestions): Promise<unknown> {
-  const answer = await askEngine(endpoint, "POST", path, body, key, timeoutMs, clock);
+async function ask(path: string, body: string, engine: EngineQuestions): Promise<unknown> {
+  const { endpoint, key, timeoutMs, clock, requestId } = engine;
+  const answer = await askEngine(endpoint, "POST", path, body, key, timeoutMs, clock, { requestId });
   if (answer.status >= 500) throw new Error(`${path} answered ${answer.status}`);
   if (answer.status !== 200) return null;
   try {

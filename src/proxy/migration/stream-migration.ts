@@ -26,6 +26,7 @@ export interface MigrationHost {
   readonly exchange: Exchange;
   /** The request's body as it went to the first engine. */
   readonly body: string;
+  readonly requestId: string;
   /** The request has ended: whatever comes is too late. */
   readonly over: boolean;
   select(tried: readonly Endpoint[], nowMs: number): Selection | null;
@@ -136,8 +137,9 @@ export class StreamMigration implements RelayOwner {
   }
 
   async #prepare(question: Question, endpoint: Endpoint): Promise<Prepared> {
-    const { clock, keys } = this.#host.ctx;
-    const engine: EngineQuestions = { endpoint, key: keys.engine, timeoutMs: questionMs, clock };
+    const { ctx, requestId } = this.#host;
+    const { clock, keys } = ctx;
+    const engine: EngineQuestions = { endpoint, key: keys.engine, timeoutMs: questionMs, clock, requestId };
     if (this.#kept.finish === null) return prepare(question, this.#kept, engine);
     const before = await countAnswer(question, this.#kept, engine);
     return before === null ? { kind: "no" } : { kind: "over", before };
