@@ -75,7 +75,16 @@ function answer(status: number, text: string, complete = true, end: ClientRespon
 }
 
 const view = (response: ClientResponse | null, stayed = true): View => ({ ask, manner: "plain", response, stayed });
-const line = (outcome: string): Recorded => ({ requestId: ask.id, outcome, status: 200, attempts: 1, error: null });
+const line = (outcome: string, status = 200): Recorded => ({
+  requestId: ask.id,
+  outcome,
+  status,
+  attempts: 1,
+  error: null,
+});
+/** A reset that has overtaken all that was sent. */
+const reset = answer(0, "", false, "reset");
+const streamed: View = { ask: { ...ask, stream: true }, manner: "plain", response: reset, stayed: true };
 const good = JSON.stringify({ choices: [{ text: expected }] });
 const bad = JSON.stringify({ error: { message: "No.", code: "engine_reset" } });
 
@@ -84,6 +93,9 @@ const records: readonly (readonly [what: string, view: View, lines: readonly Rec
     ["a good answer", view(answer(200, good)), [line("ok")], null],
     ["an error", view(answer(502, bad)), [line("engine_error")], null],
     ["an answer that breaks", view(answer(200, good.slice(0, 9), false, "reset")), [line("cut")], null],
+    ["an answer of which a reset left nothing", view(reset), [line("cut")], null],
+    ["an error of which a reset left nothing, in place of a stream", streamed, [line("cut", 400)], null],
+    ["a stream of which a reset left nothing", streamed, [line("cut")], /without a word/],
     ["a client that left", view(null, false), [line("client_gone")], null],
     ["another's text", view(answer(200, good.replace("two", "2"))), [line("ok")], /the text is/],
     ["a short answer that looks whole", view(answer(200, good.slice(0, 9))), [line("ok")], /the text is/],

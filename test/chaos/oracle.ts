@@ -66,10 +66,12 @@ function judgeResponse(
   // an answer that is no stream and breaks is reset, and a reset may overtake the bytes before it
   const cut =
     response.end === "reset" && lines.some(({ outcome }) => /^(cut|engine_timeout|engine_error)$/.test(outcome));
-  if (status < 200) return stayed && !(cut && !ask.stream) ? "the connection ended without a word" : null;
+  // that may be an error, though a stream was asked for
+  const stream = ask.stream && !lines.some((line) => line.status !== 200);
+  if (status < 200) return stayed && !(cut && !stream) ? "the connection ended without a word" : null;
   if (damaged) return null;
-  const stream = status === 200 && response.header("content-type")?.startsWith("text/event-stream") === true;
-  if (stream) return judgeStream(ask.api, response.text, ask.expected ?? "", stayed, complete);
+  const streams = status === 200 && response.header("content-type")?.startsWith("text/event-stream") === true;
+  if (streams) return judgeStream(ask.api, response.text, ask.expected ?? "", stayed, complete);
   if (!complete) return stayed && !cut ? "an answer that was cut short without a reason" : null;
   if (status >= 400) return judgeError(ask.api, status, response);
   if (status !== 200) return "a status that nobody gives";

@@ -61,9 +61,9 @@ export class ChaosProxy {
     });
   }
 
-  /** Ends the connections that are open. */
+  /** Resets the connections that are open: behind half of a body without a length, a proper end would make it a whole one. */
   cutAll(): void {
-    for (const link of this.#links) link.destroy();
+    for (const link of this.#links) link.cut("reset");
   }
 
   close(): void {
@@ -89,7 +89,7 @@ class Link {
     this.#lane(this.#far, near, mischief.kind !== "pass" && mischief.direction === "down" ? mischief : null, null);
     for (const socket of [near, this.#far]) {
       // a reset goes on as one: it must not look like a proper end on the other side
-      socket.on("error", () => this.#cut("reset"));
+      socket.on("error", () => this.cut("reset"));
       socket.on("close", () => this.destroy());
     }
   }
@@ -139,7 +139,7 @@ class Link {
           return;
         case "cut":
           write(chunk.subarray(0, Math.max(0, mischief.afterBytes - before)));
-          if (passed >= mischief.afterBytes) this.#cut(mischief.ending);
+          if (passed >= mischief.afterBytes) this.cut(mischief.ending);
           return;
         case "corrupt": {
           const at = mischief.afterBytes - before;
@@ -159,7 +159,7 @@ class Link {
     });
   }
 
-  #cut(ending: "reset" | "end"): void {
+  cut(ending: "reset" | "end"): void {
     if (this.#over) return;
     if (ending === "reset") {
       this.#near.resetAndDestroy();
