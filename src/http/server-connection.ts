@@ -214,8 +214,8 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     if (this.#closed) return;
     this.#closed = true;
     // A reset: a client must not take it for a proper end. TLS has none and throws when asked for one; there the missing
-    // close_notify says the same.
-    if (this.encrypted) this.#socket.destroy();
+    // close_notify says the same. Nor can one be made of a socket whose end is on its way: Node would lose its handle.
+    if (this.encrypted || this.#socket.writableEnded) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
     this.#leave();
   }

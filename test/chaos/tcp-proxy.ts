@@ -2,6 +2,7 @@
 // engines and before the router. It knows nothing of HTTP but one thing: it notes the ids of requests whose bytes it has
 // corrupted, since nobody can be held to the content of those.
 import net from "node:net";
+import { reset } from "../helpers/reset.ts";
 
 /** What happens to one connection. Bytes are counted in the direction that is hit. */
 export type Mischief =
@@ -162,8 +163,8 @@ class Link {
   cut(ending: "reset" | "end"): void {
     if (this.#over) return;
     if (ending === "reset") {
-      this.#near.resetAndDestroy();
-      this.#far.resetAndDestroy();
+      reset(this.#near);
+      reset(this.#far);
     } else {
       this.#near.end();
       this.#far.end();

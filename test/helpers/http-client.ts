@@ -1,6 +1,7 @@
 // A client that records bytes: it writes what the test wants on the wire and keeps what came back as it came, beside a
 // plain reading of it. It must not use the code under test to parse.
 import net from "node:net";
+import { reset } from "./reset.ts";
 
 export interface ClientResponse {
   readonly status: number;
@@ -243,7 +244,7 @@ export class RawClient {
 
   /** Leaves: RST. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    reset(this.socket);
   }
 
   /** Waits for bytes or the connection's end; a test that waits for nothing fails instead of hanging. */

@@ -2,6 +2,7 @@
 // cut, delay or reset it. `/health` and `/v1/models` it answers by itself. It must not use the code under test to parse.
 import net from "node:net";
 import type { TestContext } from "node:test";
+import { reset } from "./reset.ts";
 
 /** One request as it stood on the wire. */
 export interface RawRequest {
@@ -51,7 +52,7 @@ export class RawConnection {
 
   /** RST. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    reset(this.socket);
   }
 }
 
@@ -116,7 +117,7 @@ export class RawEngine {
   /** Connections are refused from now on, and those that are open are reset. */
   kill(): void {
     this.#server.close();
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) reset(socket);
   }
 
   /** Connections with requests on them that the router has not left. */
@@ -145,7 +146,7 @@ export class RawEngine {
         const whole = readRequest(held);
         if (whole === null) return;
         if (whole === "malformed") {
-          socket.resetAndDestroy();
+          reset(socket);
           return;
         }
         held = held.subarray(whole.end);

@@ -101,7 +101,11 @@ export class EngineServer {
   crash(): void {
     this.#closed = true;
     this.#server.close();
-    for (const socket of this.#exchanges.keys()) socket.resetAndDestroy();
+    for (const socket of this.#exchanges.keys()) {
+      // Node loses the handle of a socket that is to be reset while its end is on its way.
+      if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   }
 
   /** Puts a fault in force. Those that concern the listener or the process act at once. */
