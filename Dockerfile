@@ -15,8 +15,10 @@ RUN npm run build
 FROM node:24-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# the image has Node: the optional packages that carry one are left out
-RUN npm ci --omit=dev --omit=optional --ignore-scripts
+# KV events and tokenizers are optional packages and stay. So are those that carry a Node, which the image has, and these
+# go, as does what zeromq has for other systems.
+RUN npm ci --omit=dev --ignore-scripts \
+ && rm -rf node_modules/node-linux-* node_modules/.bin/node node_modules/zeromq/build/darwin node_modules/zeromq/build/win32
 
 FROM node:24-slim
 LABEL org.opencontainers.image.title="lmstack" \

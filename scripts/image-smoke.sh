@@ -25,6 +25,10 @@ case "$user" in
   '' | root | root:* | 0 | 0:*) echo "the image runs as root" >&2; exit 1 ;;
 esac
 
+# `kvaware` and the tokenizers need packages that an installation may leave out
+docker run --rm --read-only --entrypoint node "$image" --input-type=module --eval \
+  "for (const name of ['zeromq', '@msgpack/msgpack', '@huggingface/jinja', '@huggingface/tokenizers']) await import(name)"
+
 docker network create "$name" >/dev/null
 publish=()
 run engine engine --host 0.0.0.0 --port 8000

@@ -117,3 +117,66 @@ for (const [name, run] of Object.entries(hooks)) {
     });
   });
 }
+
+describe("helm test", () => {
+  /** A router that lists some models; `dead` answers 503. */
+  async function router(t: TestContext, models: readonly string[]): Promise<{ url: string; asked: string[] }> {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      if (request.method === "GET") {
+        response.end(JSON.stringify({ data: models.map((id) => ({ id })) }));
+        return;
+      }
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        const { model } = JSON.parse(body) as { readonly model: string };
+        asked.push(model);
+        if (model === "dead") response.writeHead(503);
+        response.end(JSON.stringify({ choices: [{ text: "hi" }] }));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => server.close());
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+  }
+
+  async function run(url: string, seconds: string, expected: object): Promise<{ code: number | null; words: string }> {
+    const args = ["--input-type=module", "-e", read("files/test.mjs"), url, seconds, JSON.stringify(expected)];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let words = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => (words += chunk.toString()));
+    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    return { code, words };
+  }
+
+  test("asks every model that should have an engine, and lets those at rest sleep", async (t) => {
+    const { url, asked } = await router(t, ["dead", "a", "b"]);
+    const expected = [
+      { model: "a", asked: true },
+      { model: "dead", asked: false },
+      { model: "b", asked: true },
+    ];
+    const { code, words } = await run(url, "60", expected);
+    assert.equal(code, 0, words);
+    assert.deepEqual(asked, ["a", "b"]);
+    assert.match(words, /^models: dead, a, b\na answers: "hi"\ndead is listed\nb answers: "hi"\n$/);
+  });
+
+  test("asks what is there where the release has no models of its own", async (t) => {
+    const { url, asked } = await router(t, ["theirs", "others"]);
+    assert.equal((await run(url, "60", [])).code, 0);
+    assert.deepEqual(asked, ["theirs"]);
+  });
+
+  test("fails when its time is over, saying what is missing", async (t) => {
+    const { url } = await router(t, ["dead"]);
+    const dead = await run(url, "0", [{ model: "dead", asked: true }]);
+    assert.equal(dead.code, 1);
+    assert.match(dead.words, /\/v1\/completions: 503/);
+    const absent = await run(url, "0", [{ model: "absent", asked: true }]);
+    assert.equal(absent.code, 1);
+    assert.match(absent.words, /\/v1\/models: absent not served yet/);
+  });
+});

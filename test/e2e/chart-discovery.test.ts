@@ -81,3 +81,23 @@ test("models that may have no engine while all is well are known to the router, 
   const sql = { name: "sql", baseModel: "other", adapterSource: { type: "local", adapterPath: "/a" } };
   assert.equal(known({ replicaCount: 0, servedModelName: "small" }, { loraAdapters: [sql] }), "small,sql");
 });
+
+test("helm test asks models that make text and have an engine, and looks for the others", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const rendered = chart.render({
+    servingEngineSpec: {
+      modelSpec: [
+        model,
+        { ...model, name: "rests", modelURL: "org/rests", replicaCount: 0 },
+        { ...model, name: "embeds", modelURL: "org/embeds", vllmConfig: { runner: "pooling" } },
+      ],
+    },
+  });
+  const { args } = rendered.get("Pod", "lmstack-test-completion").spec.containers[0];
+  assert.deepEqual(JSON.parse(args.at(-1)), [
+    { model: "facebook/opt-125m", asked: true },
+    { model: "org/rests", asked: false },
+    { model: "org/embeds", asked: false },
+  ]);
+});

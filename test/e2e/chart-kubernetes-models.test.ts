@@ -26,6 +26,9 @@ test("requests for a model that is scaled to zero wait, are counted for the auto
     ["facebook/opt-125m"],
   );
 
+  const said = await kube.helm(["test", "lmstack", "-n", namespace, "--logs"]);
+  assert.match(said, /facebook\/opt-125m is listed/);
+
   const wake = async (): Promise<void> => {
     const answers = Promise.all([complete(origin), complete(origin), complete(origin)]);
     await kube.eventually(async () => assert.equal(await metric(origin, waiting), 3), "three that wait");
