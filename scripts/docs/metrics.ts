@@ -40,7 +40,7 @@ export function metricsPage(): string {
     "",
     "## production-stack's names",
     "",
-    "For dashboards, adapters and triggers that exist; off with `--no-legacy-metrics`. Some of them are constants, or never set, in production-stack's router; here they hold what their names say. Not here: the semantic cache's and the PII names, since there is neither, and `vllm:gpu_prefix_cache_*`, which engines of today have themselves as `vllm:prefix_cache_*`.",
+    "For dashboards, adapters and triggers that exist; off with `--no-legacy-metrics`. Some of them are constants, or never set, in production-stack's router; here they hold what their names say. Not here: the semantic cache's and the PII names, since there is neither.",
     "",
     ...table(head, rowsOf(metrics.filter(([, { legacy }]) => legacy === true))),
     "",

@@ -7,6 +7,7 @@ import { EnginePool } from "../http/engine-pool.ts";
 import type { Sweeper } from "../http/sweeper.ts";
 import { EndpointLoad, defaultPrior } from "../routing/load.ts";
 import { Breaker } from "./breaker.ts";
+import type { EngineSample } from "./engine-metrics.ts";
 import { Progress } from "./progress.ts";
 
 export const endpointStates = ["starting", "ready", "sleeping", "draining", "ejected", "gone"] as const;
@@ -14,6 +15,14 @@ export type EndpointState = (typeof endpointStates)[number];
 
 /** An entry of an engine's `/v1/models`, fields kept as they came. */
 export type ModelEntry = Readonly<Record<string, unknown>> & { readonly id: string };
+
+export interface Told {
+  /** By the router's clock. */
+  readonly atMs: number;
+  readonly sample: EngineSample;
+  /** Of prompt tokens, between the last two samples in between which some were looked up. */
+  readonly hitRate: number;
+}
 
 export class Endpoint {
   /** `host:port` with the path prefix where there is one; the value of the `endpoint` label. */
@@ -37,6 +46,8 @@ export class Endpoint {
   readonly configuredModels: readonly string[] | null;
   /** The requests of this router that are on it. */
   readonly load: EndpointLoad;
+  /** What its own metrics said last; null = nothing yet. */
+  told: Told | null = null;
   /** Its weights are put away: it gets no requests until discovery says that it is awake. */
   sleeping = false;
   /** When this changes, its models may have. */

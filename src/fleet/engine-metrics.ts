@@ -63,8 +63,8 @@ export function readEngineMetrics(text: string): EngineSample | null {
     startedSeconds: 0,
   };
   const seen = new Map<string, number>();
-  /** How often a share of blocks is told by its present name. */
-  let ranks = 0;
+  /** How often a share of blocks is told, by name. */
+  const ranks = new Map<string, number>();
   let capacityTokens = 0;
   let blockTokens = 0;
   let caching = true;
@@ -83,7 +83,7 @@ export function readEngineMetrics(text: string): EngineSample | null {
         if (Number.isFinite(value) && value >= 0) {
           found[sum] += value;
           seen.set(name, (seen.get(name) ?? 0) + value);
-          if (name === "vllm:kv_cache_usage_perc") ranks++;
+          if (sum === "kvUsage") ranks.set(name, (ranks.get(name) ?? 0) + 1);
         }
       } else if (name === "vllm:cache_config_info") {
         configured = true;
@@ -101,7 +101,8 @@ export function readEngineMetrics(text: string): EngineSample | null {
     const extra = seen.get(older);
     if (sum !== undefined && extra !== undefined && seen.has(newer)) found[sum] -= extra;
   }
-  const kvUsage = Math.min(1, found.kvUsage / Math.max(1, ranks));
+  const shares = ranks.get("vllm:kv_cache_usage_perc") ?? ranks.get("vllm:gpu_cache_usage_perc") ?? 1;
+  const kvUsage = Math.min(1, found.kvUsage / shares);
   const cache = configured ? { capacityTokens, blockTokens: blockTokens || 16, caching } : null;
   return { ...found, kvUsage, cache };
 }

@@ -36,6 +36,22 @@ export const legacyMetrics = {
     { server },
   ),
   "vllm:healthy_pods_total": gauge("1 for a server that gets requests, 0 for one that does not.", { server }),
+  "vllm:gpu_prefix_cache_hit_rate": gauge(
+    "Share of the prompt tokens that an engine found in its prefix cache, between the router's last two looks at its metrics.",
+    { server },
+  ),
+  "vllm:gpu_prefix_cache_hits_total": {
+    type: "counter",
+    help: "Prompt tokens that an engine has found in its prefix cache, as it says.",
+    labels: { server },
+    legacy: true,
+  },
+  "vllm:gpu_prefix_cache_queries_total": {
+    type: "counter",
+    help: "Prompt tokens that an engine has looked up in its prefix cache, as it says.",
+    labels: { server },
+    legacy: true,
+  },
   router_cpu_usage_percent: gauge("CPU of the router's process since the last scrape, in percent of one core.", {}),
   router_memory_usage_percent: gauge("Resident memory of the router's process, in percent of what it may have.", {}),
   router_disk_usage_percent: gauge("Used space of the file system that holds /.", {}),

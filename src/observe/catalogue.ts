@@ -1,6 +1,7 @@
 // Every metric of the router, in one table: the registry, `docs/metrics.md`, dashboards and tests read it, so that nobody can
 // query a name that nobody emits. Label values are bounded by construction: configured or discovered models (else `other`),
 // endpoints that exist, closed lists. Never a client's string. The names that others have given stand in files of their own.
+import { engineCatalogue } from "./engine-figures.ts";
 import { kvCatalogue } from "./kv-metrics.ts";
 import { errorCatalogue, outcomes } from "../errors/catalogue.ts";
 import { apiNames } from "../api/table.ts";
@@ -83,7 +84,7 @@ const interTokenBuckets = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 
 const overheadBuckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
 const connectBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 /** Few, as there is one set for each endpoint. */
-const endpointFirstTokenBuckets = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const endpointFirstTokenBuckets = [0.1, 0.5, 2.5, 10];
 
 const ownMetrics = {
   lmstack_requests_total: {
@@ -167,6 +168,11 @@ const ownMetrics = {
     help: "What is kept of streams and their requests, so that another engine can go on.",
     labels: {},
   },
+  lmstack_migration_kept_limit_bytes: {
+    type: "gauge",
+    help: "How much of that may be kept, --migration-budget-bytes: a stream beyond it ends when its engine fails.",
+    labels: {},
+  },
   lmstack_choices_total: {
     type: "counter",
     help: "Endpoints chosen, by policy and reason.",
@@ -182,6 +188,11 @@ const ownMetrics = {
     help: "Prompt tokens of this router's requests that an endpoint has still to compute, as far as the router can tell.",
     labels: { endpoint },
   },
+  lmstack_endpoint_estimated_wait_seconds: {
+    type: "gauge",
+    help: "How long a new request would wait on an endpoint before its prompt is begun: what this router and others have queued there, at the learnt rate.",
+    labels: { endpoint },
+  },
   lmstack_endpoint_prefill_tokens_per_second: {
     type: "gauge",
     help: "Prompt tokens that an endpoint computes in a second, as learnt from first tokens.",
@@ -192,6 +203,7 @@ const ownMetrics = {
     help: "Time between two tokens of a stream on an endpoint, as learnt from answers.",
     labels: { endpoint },
   },
+  ...engineCatalogue,
   ...kvCatalogue,
   lmstack_prefix_index_bytes: { type: "gauge", help: "Memory of the index of sent prompts.", labels: {} },
   lmstack_prefix_index_blocks: { type: "gauge", help: "Blocks of prompts in that index.", labels: {} },

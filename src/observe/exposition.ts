@@ -36,7 +36,9 @@ export function renderFamily(
 
 /** Label pairs as they stand between the braces. */
 export function renderLabels(names: readonly string[], values: readonly string[]): string {
-  return names.map((name, i) => `${name}="${escape(values[i] ?? "")}"`).join(",");
+  let text = "";
+  for (let i = 0; i < names.length; i++) text += `${i === 0 ? "" : ","}${names[i]}="${escape(values[i] ?? "")}"`;
+  return text;
 }
 
 function renderValue(name: string, child: Value): string {
@@ -71,5 +73,6 @@ function numberText(value: number): string {
 }
 
 function escape(value: string): string {
-  return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
+  // nearly none has one of these, and a replacement costs more than a look
+  return !/[\\"\n]/.test(value) ? value : value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
 }

@@ -7,11 +7,13 @@ import { tokenFailures, type TokenFailure } from "../fleet/tokens/prompt-tokens.
 import type { Registry } from "../fleet/registry.ts";
 import { endpointValues, type MetricDefinition } from "./metric-definition.ts";
 import type { MetricsRegistry } from "./registry.ts";
+import type { Value } from "./series.ts";
 
 /** What decided whether a request was judged by the exact index: what was wrong with its tokens, else its endpoint's events. */
 export type KvLookupReason = UntokenizedReason | TokenFailure | KvState;
 
 const kvEventKinds = ["stored", "removed", "cleared", "ignored", "bad"] as const;
+type KvEventKind = (typeof kvEventKinds)[number];
 
 export const kvCatalogue = {
   lmstack_kv_lookups_total: {
@@ -56,38 +58,67 @@ export interface KvMetrics {
   recovered(endpoint: string, reason: RecoveryReason): void;
 }
 
+/** Where the gauges look. */
 export interface KvMirror {
-  readonly index: ExactIndex;
-  readonly sources: KvEventSources;
-  readonly registry: Registry;
+  readonly index: Pick<ExactIndex, "bytes">;
+  readonly sources: Pick<KvEventSources, "endpoints" | "stateOf" | "blocksOf" | "countsOf">;
+  readonly registry: Pick<Registry, "list">;
 }
+
+/** Series of one endpoint, and what was counted of it at the last scrape: a new subscription begins at 0 again. */
+interface Followed {
+  state: KvState;
+  readonly blocks: Value;
+  readonly events: Partial<Record<KvEventKind, Value>>;
+  counts: Readonly<Record<KvEventKind, number>>;
+}
+
+const nothing: Readonly<Record<KvEventKind, number>> = { stored: 0, removed: 0, cleared: 0, ignored: 0, bad: 0 };
 
 export function kvMetrics(metrics: MetricsRegistry, mirrored: () => KvMirror): KvMetrics {
   const lookups = metrics.value("lmstack_kv_lookups_total");
   const predictions = metrics.value("lmstack_kv_predictions_total");
   const recoveries = metrics.value("lmstack_kv_event_recoveries_total");
   const events = metrics.value("lmstack_kv_events_total");
-  /** What was counted of each endpoint at the last scrape; a new subscription begins at 0 again. */
-  const seen = new Map<string, Readonly<Record<(typeof kvEventKinds)[number], number>>>();
+  const states = metrics.value("lmstack_kv_event_state");
+  const blocks = metrics.value("lmstack_kv_index_blocks");
+  const followed = new Map<string, Followed>();
+
+  function follow(id: string, state: KvState): Followed {
+    states.child(id, state).value = 1;
+    const made = { state, blocks: blocks.child(id), events: {}, counts: nothing };
+    followed.set(id, made);
+    return made;
+  }
+
   metrics.onScrape(() => {
     const { index, sources, registry } = mirrored();
-    const state = metrics.value("lmstack_kv_event_state");
-    const blocks = metrics.value("lmstack_kv_index_blocks");
-    for (const family of [state, blocks]) family.clear();
     metrics.value("lmstack_kv_index_bytes").child().value = index.bytes;
     const present = new Set(registry.list().map(({ id }) => id));
     for (const family of [recoveries, events]) family.prune((id) => present.has(id));
-    for (const id of seen.keys()) if (!present.has(id)) seen.delete(id);
-    for (const id of sources.endpoints) {
-      state.child(id, sources.stateOf(id)).value = 1;
-      blocks.child(id).value = sources.blocksOf(id);
-      const counts = sources.countsOf(id);
-      const before = seen.get(id);
-      for (const kind of kvEventKinds) {
-        const known = before?.[kind] ?? 0;
-        events.child(id, kind).value += counts[kind] < known ? counts[kind] : counts[kind] - known;
+    const now = new Set(sources.endpoints);
+    for (const [id, { state }] of followed) {
+      if (now.has(id)) continue;
+      states.remove(id, state);
+      blocks.remove(id);
+      followed.delete(id);
+    }
+    for (const id of now) {
+      const state = sources.stateOf(id);
+      const one = followed.get(id) ?? follow(id, state);
+      if (one.state !== state) {
+        states.remove(id, one.state);
+        states.child(id, state).value = 1;
+        one.state = state;
       }
-      seen.set(id, counts);
+      one.blocks.value = sources.blocksOf(id);
+      const counts = sources.countsOf(id);
+      for (const kind of kvEventKinds) {
+        const more = counts[kind] < one.counts[kind] ? counts[kind] : counts[kind] - one.counts[kind];
+        // of most kinds most endpoints have none
+        if (more > 0 || kind === "stored") (one.events[kind] ??= events.child(id, kind)).value += more;
+      }
+      one.counts = counts;
     }
   });
   return {

@@ -21,7 +21,7 @@ class Family<Child extends Value | Distribution> {
 
   /** The series with these label values, in the catalogue's order. */
   child(...values: readonly string[]): Child {
-    const key = values.join("\u0000");
+    const key = keyOf(values);
     let child = this.#children.get(key);
     if (child === undefined) {
       child = this.#create(renderLabels(this.#labelNames, values));
@@ -41,6 +41,11 @@ class Family<Child extends Value | Distribution> {
     return this.#children.size;
   }
 
+  /** Forgets one series. */
+  remove(...values: readonly string[]): void {
+    this.#children.delete(keyOf(values));
+  }
+
   /** Forgets all series: for those that are set anew at each scrape. */
   clear(): void {
     this.#children.clear();
@@ -57,6 +62,10 @@ class Family<Child extends Value | Distribution> {
   render(format: Format): string {
     return renderFamily(this.name, this.#definition, this.#children.values(), format);
   }
+}
+
+function keyOf(values: readonly string[]): string {
+  return values.length === 1 ? (values[0] ?? "") : values.join("\u0000");
 }
 
 type ValueName = { [N in MetricName]: (typeof metricCatalogue)[N]["type"] extends "histogram" ? never : N }[MetricName];

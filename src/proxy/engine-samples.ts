@@ -27,6 +27,7 @@ export class EngineSamples {
     const { load, id } = endpoint;
     const { index } = this.#ctx.prefixes;
     const nowMs = this.#ctx.clock.nowMs();
+    endpoint.told = { atMs: nowMs, sample, hitRate: hitRate(sample, before) ?? endpoint.told?.hitRate ?? 0 };
     load.scraped = {
       atMs: nowMs,
       running: sample.running,
@@ -67,6 +68,13 @@ export class EngineSamples {
     // what was told holds at least: the others may have nothing to do just now
     this.#ctx.routing.othersShare = Math.max(1 - 1 / replicas, share < leastShare ? 0 : share);
   }
+}
+
+/** null = nothing was looked up since the sample before. */
+function hitRate(sample: EngineSample, before: EngineSample | null): number | null {
+  const from = before === null || restarted(sample, before) ? { queryTokens: 0, hitTokens: 0 } : before;
+  const looked = sample.queryTokens - from.queryTokens;
+  return looked > 0 ? Math.min(1, Math.max(0, (sample.hitTokens - from.hitTokens) / looked)) : null;
 }
 
 /** Another process, or counters that began anew. */

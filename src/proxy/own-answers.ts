@@ -72,15 +72,18 @@ export class OwnAnswers {
         return true;
       case "console":
       case "console-file":
-        if (this.#ctx.console === null || exchange.head.method !== "GET") return false;
+        if (this.#ctx.console === null) return false;
         void this.#ctx.console.file(exchange, parameter);
         return true;
       case "console-configuration":
         this.#ctx.console?.configuration(exchange);
         return this.#ctx.console !== null;
       case "console-events":
-        this.#ctx.console?.watch(exchange, renderHead(200, "", eventStream));
-        return this.#ctx.console !== null;
+        if (this.#ctx.console === null) return false;
+        // who asks for the head alone must not be kept as one who looks
+        if (exchange.head.method === "HEAD") exchange.answer(200, eventStream, "");
+        else this.#ctx.console.watch(exchange, renderHead(200, "", eventStream));
+        return true;
     }
   }
 

@@ -221,6 +221,8 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     bufferedBytes: () => ctx.bufferedBytes,
     draining: () => state.draining || state.retired,
     keptBytes: () => ctx.migrationBudget.usedBytes,
+    keptBytesLimit: config.migration.budgetBytes,
+    staleMs: () => 3 * (scraper?.intervalMs ?? 0),
     revision: () => state.revision,
     version: deps.version,
   });
@@ -241,11 +243,11 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
         });
   registry.onChange(() => scraper?.sync());
   registry.onChange(() => kv.follow());
+  registry.onChange(() => mirror.follow());
   registry.onChange(() => prefixes.index.retain(new Set(registry.list().map(({ id }) => id))));
   registry.onChange(() => ctx.queue.kick());
   mirrorRouting(metrics.registry, {
     registry,
-    nowMs: () => clock.nowMs(),
     queueLength: (model) => ctx.queue.length(model),
     index: prefixes.index,
   });

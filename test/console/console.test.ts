@@ -14,7 +14,9 @@ async function stack(t: TestContext, argv: readonly string[] = []): Promise<Test
   const engine = await startEngine({ models: ["tiny"], preset: "fast" });
   t.after(() => engine.close());
   const keys = temporaryFile(t, "admin-keys", "secret\n");
-  return startTestRouter(t, ["--static-backends", engine.url, "--console", "--admin-key-file", keys, ...argv]);
+  return startTestRouter(t, ["--static-backends", engine.url, "--console", "--admin-key-file", keys, ...argv], {
+    page: "<!doctype html><title>page</title>",
+  });
 }
 
 /** Reads snapshots until one satisfies; leaves then. */
@@ -59,6 +61,25 @@ test("the page and what it loads come compressed, together below 150 KB, and nam
   assert.match(page.headers.get("content-security-policy") ?? "", /^default-src 'none'; connect-src 'self';/);
   assert.doesNotMatch(await page.text(), /https?:\/\//);
   assert.equal((await fetch(`${router.url}/console/nothing.js`)).status, 404);
+});
+
+test("HEAD is answered as GET, without the body: load balancers and monitors ask for pages so", async (t) => {
+  const router = await stack(t);
+  for (const path of ["/console", "/console/", "/console/console.js", "/console/nothing.js", "/", "/metrics"]) {
+    const [head, whole] = await Promise.all(
+      ["HEAD", "GET"].map((method) => fetch(router.url + path, { method, headers: { "accept-encoding": "identity" } })),
+    );
+    assert.ok(head !== undefined && whole !== undefined);
+    const body = await whole.text();
+    assert.equal(await head.text(), "");
+    assert.equal(head.status, whole.status, path);
+    for (const name of ["content-type", "etag", "content-security-policy"])
+      assert.equal(head.headers.get(name), whole.headers.get(name), `${path} ${name}`);
+    if (path !== "/metrics") assert.equal(head.headers.get("content-length"), String(Buffer.byteLength(body)), path);
+  }
+  const events = await fetch(`${router.url}/console/events`, { method: "HEAD", ...authorized });
+  assert.equal(events.headers.get("content-type"), "text/event-stream; charset=utf-8");
+  assert.equal(router.context.console?.watched, false);
 });
 
 test("files that were compressed are the files", async (t) => {

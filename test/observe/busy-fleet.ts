@@ -1,9 +1,27 @@
 // Metrics of a fleet of which every endpoint has been used, and has been out once: the most series that an endpoint can have.
 import { ManualClock } from "../../src/clock.ts";
+import { readEngineMetrics } from "../../src/fleet/engine-metrics.ts";
 import { Registry } from "../../src/fleet/registry.ts";
 import { Sweeper } from "../../src/http/sweeper.ts";
+import { kvMetrics, type KvMirror } from "../../src/observe/kv-metrics.ts";
 import { Mirror } from "../../src/observe/mirror.ts";
 import { RouterMetrics } from "../../src/observe/router-metrics.ts";
+
+const told = readEngineMetrics(
+  "vllm:num_requests_running 12\nvllm:num_requests_waiting 3\nvllm:kv_cache_usage_perc 0.421875\nvllm:prefix_cache_queries_total 123456789\nvllm:prefix_cache_hits_total 98765432\nprocess_start_time_seconds 1700000000\n",
+);
+if (told === null) throw new Error("no sample");
+const sample = told;
+
+/** Under `kvaware`. */
+function followed(ids: readonly string[]): KvMirror["sources"] {
+  return {
+    endpoints: ids,
+    stateOf: () => "exact",
+    blocksOf: () => 123_456,
+    countsOf: () => ({ stored: 1_234_567, removed: 1_111_111, cleared: 0, ignored: 0, bad: 0 }),
+  };
+}
 
 /** A fleet whose every series has been touched. */
 export function busyFleet(
@@ -25,14 +43,21 @@ export function busyFleet(
     clock,
     clientConnections: () => 0,
     keptBytes: () => 0,
+    keptBytesLimit: 0,
+    staleMs: () => 1,
     bufferedBytes: () => 0,
     draining: () => false,
     revision: () => "static",
     version: "0.0.0",
   });
+  const all = registry.list().map(({ id }) => id);
+  const kv = kvMetrics(metrics.registry, () => ({ index: { bytes: 1e9 }, sources: followed(all), registry }));
+  for (const id of all) kv.recovered(id, "join");
+  mirror.follow();
   mirror.stop();
   for (const endpoint of registry.list()) {
     endpoint.becameReady(0);
+    endpoint.told = { atMs: 0, sample, hitRate: 0.4 };
     endpoint.breaker.checkFailed(0);
     endpoint.breaker.checkPassed(0);
     const measured = metrics.endpoint(endpoint);
