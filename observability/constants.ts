@@ -31,6 +31,10 @@ export const thresholds = {
   overheadSeconds: 0.05,
   eventLoopSeconds: 0.1,
   discoveryStaleSeconds: 300,
+  /** Time from an engine's writing of KV events to the router's reading. */
+  kvLagSeconds: 2.5,
+  /** Share of the requests under `kvaware` whose endpoint was judged without the exact index. */
+  kvGuessedShare: 0.2,
   certificateDays: 7,
 } as const;
 
@@ -45,6 +49,9 @@ export const badOutcomes = [
   "cut",
   "router_error",
 ] as const;
+
+/** States of KV events in which what was known of an engine's cache is worth nothing any more. */
+export const kvLostStates = ["disconnected", "silent", "garbage"] as const;
 
 export const clientOutcomes = ["client_error", "client_gone"] as const;
 

@@ -106,6 +106,84 @@ export const engines: DashboardSpec = {
       ],
     },
     {
+      title: "As the router believes them to be",
+      panels: [
+        {
+          kind: "series",
+          title: "Estimated wait",
+          description:
+            "How long a new request would wait before its prompt is begun: what is queued there, at the learnt rate.",
+          unit: "s",
+          queries: [
+            {
+              expr: `max by (endpoint) (lmstack_endpoint_estimated_wait_seconds{${ofEndpoint}})`,
+              legend: "{{endpoint}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Learnt prefill rate",
+          description:
+            "Prompt tokens that an engine computes in a second, as first tokens have told. One far below its sisters is slow by itself.",
+          unit: "short",
+          queries: [
+            {
+              expr: `avg by (endpoint) (lmstack_endpoint_prefill_tokens_per_second{${ofEndpoint}})`,
+              legend: "{{endpoint}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Requests in the engine, whoever sent them",
+          description:
+            "What the router last read of the engine's own metrics; above what routers have there, somebody else sends too.",
+          unit: "none",
+          queries: [
+            {
+              expr: `max by (endpoint) (sum by (endpoint, instance) (lmstack_engine_requests{${ofEndpoint}}))`,
+              legend: "{{endpoint}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "KV usage and hit rate, as read",
+          description:
+            "The same as below for engines that only the router scrapes; under the older names of vLLM 0.9 too.",
+          unit: "percentunit",
+          max: 1,
+          queries: [
+            { expr: `max by (endpoint) (lmstack_engine_kv_usage_ratio{${ofEndpoint}})`, legend: "{{endpoint}} KV" },
+            {
+              expr: `max by (endpoint) (rate(lmstack_engine_cache_hit_tokens_total{${ofEndpoint}}[$__rate_interval])) / (max by (endpoint) (rate(lmstack_engine_cache_query_tokens_total{${ofEndpoint}}[$__rate_interval])) > 0)`,
+              legend: "{{endpoint}} hits",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Age of what was read",
+          description:
+            "How long ago the router read an engine's metrics. A line that climbs: the engine tells nothing any more.",
+          unit: "s",
+          queries: [
+            { expr: `max by (endpoint) (lmstack_engine_scrape_age_seconds{${ofEndpoint}})`, legend: "{{endpoint}}" },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Uptime of the process",
+          description: "How long an engine's process has been running: a drop to 0 is a restart, and an empty cache.",
+          unit: "s",
+          queries: [
+            { expr: `max by (endpoint) (lmstack_engine_uptime_seconds{${ofEndpoint}})`, legend: "{{endpoint}}" },
+          ],
+        },
+      ],
+    },
+    {
       title: "As they see themselves",
       panels: [
         {

@@ -116,16 +116,194 @@ export const router: DashboardSpec = {
         {
           kind: "series",
           title: "Queue",
-          description: "Requests that wait in the router for room on an endpoint.",
+          description: "Requests that wait in the router for room on an endpoint, or for an endpoint.",
           unit: "none",
           queries: [{ expr: `sum by (model) (lmstack_queue_length{${ofModel}})`, legend: "{{model}}" }],
         },
         {
           kind: "series",
-          title: "Index of prompts",
-          description: "Memory of the index of which endpoint was sent which prompt.",
+          title: "Time in the queue",
+          description: "Of the requests that waited in the router.",
+          unit: "s",
+          queries: [
+            ...[0.5, 0.99].map((q) => ({
+              expr: quantile(q, "lmstack_queue_time_seconds", ofModel),
+              legend: `p${q * 100}`,
+            })),
+            { expr: `max(lmstack_queue_oldest_seconds{${ofModel}})`, legend: "oldest now" },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Held for an endpoint",
+          description:
+            "Requests whose model had no endpoint, by what came of it: one was found, none came in time, or the client left.",
+          unit: "reqps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (result) (rate(lmstack_held_requests_total{${ofModel}}[$__rate_interval]))`,
+              legend: "{{result}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Indexes of prompts",
+          description:
+            "Memory of the index of which endpoint was sent which prompt, and of the exact one of what engines say they hold.",
           unit: "bytes",
-          queries: [{ expr: `sum(lmstack_prefix_index_bytes{${ofRouter}})`, legend: "index" }],
+          queries: [
+            { expr: `sum(lmstack_prefix_index_bytes{${ofRouter}})`, legend: "what was sent" },
+            { expr: `sum(lmstack_kv_index_bytes{${ofRouter}})`, legend: "what engines hold" },
+          ],
+        },
+      ],
+    },
+    {
+      title: "KV events (kvaware)",
+      panels: [
+        {
+          kind: "series",
+          title: "State of KV events",
+          description:
+            "1 for what the exact index is worth for an endpoint: exact, partial (a lower bound), or why nothing. Alerts: KV events lost.",
+          unit: "none",
+          queries: [
+            {
+              expr: `max by (endpoint, state) (lmstack_kv_event_state{${ofEndpoint}})`,
+              legend: "{{endpoint}} {{state}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Lookups under kvaware",
+          description:
+            "Requests by what judged their endpoint, the exact index or what was sent where, and why. All but exact and partial are a degradation.",
+          unit: "reqps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (view, reason) (rate(lmstack_kv_lookups_total{${ofRouter}}[$__rate_interval]))`,
+              legend: "{{view}}: {{reason}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Predictions of the exact index",
+          description: "Answers whose cached tokens were as many as predicted, less, or more.",
+          unit: "reqps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (result) (rate(lmstack_kv_predictions_total{${ofRouter}}[$__rate_interval]))`,
+              legend: "{{result}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Lag of KV events",
+          description: "From an engine's writing of a message until the router has read it, by the clocks of both.",
+          unit: "s",
+          threshold: thresholds.kvLagSeconds,
+          queries: [0.5, 0.99].map((q) => ({
+            expr: quantile(q, "lmstack_kv_event_lag_seconds", ofRouter),
+            legend: `p${q * 100}`,
+          })),
+        },
+        {
+          kind: "series",
+          title: "KV events",
+          description: "By kind. Many that are removed: caches are too small for the traffic.",
+          unit: "cps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (event) (rate(lmstack_kv_events_total{${ofEndpoint}}[$__rate_interval]))`,
+              legend: "{{event}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Events asked for again",
+          description:
+            "By endpoint and by why: a gap in their numbers, an engine that began anew, a connection that was lost.",
+          unit: "short",
+          queries: [
+            {
+              expr: `sum by (endpoint, reason) (increase(lmstack_kv_event_recoveries_total{${ofEndpoint}}[$__rate_interval]))`,
+              legend: "{{endpoint}} {{reason}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Blocks held",
+          description: "KV blocks that an endpoint holds, by its events.",
+          unit: "short",
+          queries: [{ expr: `max by (endpoint) (lmstack_kv_index_blocks{${ofEndpoint}})`, legend: "{{endpoint}}" }],
+        },
+      ],
+    },
+    {
+      title: "Streams that lose their engine",
+      panels: [
+        {
+          kind: "series",
+          title: "Migrations by result",
+          description:
+            "Streams whose engine failed in mid-answer: another one went on (continued, finished), or why they ended with an error.",
+          unit: "reqps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (result) (rate(lmstack_migrations_total{${ofRouter}}[$__rate_interval]))`,
+              legend: "{{result}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Migrations by cause",
+          description: "What ended an engine's part of a stream before its time.",
+          unit: "reqps",
+          stacked: true,
+          queries: [
+            {
+              expr: `sum by (cause) (rate(lmstack_migrations_total{${ofRouter}}[$__rate_interval]))`,
+              legend: "{{cause}}",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Streams that were saved",
+          description: "Share of the streams whose engine failed that went on elsewhere.",
+          unit: "percentunit",
+          max: 1,
+          queries: [
+            {
+              expr: `sum(rate(lmstack_migrations_total{${ofRouter}, result=~"continued|finished"}[$__rate_interval])) / (sum(rate(lmstack_migrations_total{${ofRouter}}[$__rate_interval])) > 0)`,
+              legend: "saved",
+            },
+          ],
+        },
+        {
+          kind: "series",
+          title: "Kept for migration",
+          description:
+            "What is kept of streams, as a share of --migration-budget-bytes: at 100 % new streams end with their engine. Nothing where migration is off.",
+          unit: "percentunit",
+          queries: [
+            {
+              expr: `max by (instance) (lmstack_migration_kept_bytes{${ofRouter}} / (lmstack_migration_kept_limit_bytes{${ofRouter}} > 0))`,
+              legend: "{{instance}}",
+            },
+          ],
         },
       ],
     },
@@ -195,6 +373,17 @@ export const router: DashboardSpec = {
             expr: quantile(q, "lmstack_engine_connect_seconds", ofRouter),
             legend: `p${q * 100}`,
           })),
+        },
+        {
+          kind: "series",
+          title: "Age of the list of endpoints",
+          description:
+            "For how long the endpoints may have been out of date, since their source can't be read; 0 is up to date.",
+          unit: "s",
+          threshold: thresholds.discoveryStaleSeconds,
+          queries: [
+            { expr: `max by (instance) (lmstack_discovery_stale_seconds{${ofRouter}})`, legend: "{{instance}}" },
+          ],
         },
         {
           kind: "stat",

@@ -24,6 +24,17 @@ const engine = 'instance="e:8000",model_name="m"';
 
 /** Requests of which so many of a minute's hundred fail. */
 const failing = (share: string): Case["series"] => ({ [outcome("ok")]: "0+100x400", [outcome("engine_error")]: share });
+/** @param inTime of a minute's hundred messages, those read within a second */
+const lag = (inTime: string): Case["series"] => ({
+  'lmstack_kv_event_lag_seconds_bucket{instance="r:8000",le="1.0"}': inTime,
+  'lmstack_kv_event_lag_seconds_bucket{instance="r:8000",le="5.0"}': "0+100x40",
+  'lmstack_kv_event_lag_seconds_bucket{instance="r:8000",le="+Inf"}': "0+100x40",
+});
+/** @param guessed beside a hundred a minute that were judged by the exact index */
+const lookups = (guessed: string): Case["series"] => ({
+  'lmstack_kv_lookups_total{view="exact",reason="exact"}': "0+100x40",
+  'lmstack_kv_lookups_total{view="approximate",reason="tokenizer_timeout"}': guessed,
+});
 const late = (inTime: string): Case["series"] => ({
   [ttft('bucket{model="m",le="2.5"}')]: inTime,
   [ttft('count{model="m"}')]: "0+100x400",
@@ -171,6 +182,36 @@ export const alertTests: readonly AlertTest[] = [
       },
       atMinutes: 20,
     },
+  },
+  {
+    alert: "LMStackKvEventsLost",
+    labels: { endpoint: "e:8000", instance: "r:8000" },
+    fires: {
+      series: { 'lmstack_kv_event_state{instance="r:8000",endpoint="e:8000",state="disconnected"}': "1x10" },
+      atMinutes: 5,
+    },
+    // it restarts: gone for a minute, then read anew; one that publishes nothing by design is no loss
+    quiet: {
+      series: {
+        'lmstack_kv_event_state{instance="r:8000",endpoint="e:8000",state="disconnected"}': "1 stale",
+        'lmstack_kv_event_state{instance="r:8000",endpoint="e:8000",state="exact"}': "_ 1x10",
+        'lmstack_kv_event_state{instance="r:8000",endpoint="f:8000",state="no_events"}': "1x10",
+      },
+      atMinutes: 5,
+    },
+  },
+  {
+    alert: "LMStackKvEventsLagging",
+    labels: { instance: "r:8000" },
+    fires: { series: lag("0+90x40"), atMinutes: 30 },
+    quiet: { series: lag("0+100x40"), atMinutes: 30 },
+  },
+  {
+    alert: "LMStackKvIndexDegraded",
+    labels: {},
+    fires: { series: lookups("0+30x40"), atMinutes: 30 },
+    // a tokenizer that was late now and then
+    quiet: { series: lookups("0+5x40"), atMinutes: 30 },
   },
   {
     alert: "LMStackHitRateFell",

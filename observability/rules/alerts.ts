@@ -1,5 +1,5 @@
 // Alerts: each says who is hit, and has a section of a runbook that says what to do.
-import { burnRates, objectives, thresholds } from "../constants.ts";
+import { burnRates, kvLostStates, objectives, thresholds } from "../constants.ts";
 import { duration, type Alert, type Group } from "./rule.ts";
 
 const minute = 60;
@@ -169,6 +169,37 @@ export function alertGroups(scale: number): Group[] {
           description:
             "Its KV cache is full and it throws running requests of {{ $labels.model_name }} out of the batch: they start anew, and others wait.",
           runbook: "engines.md#kv-cache-pressure",
+        },
+        {
+          name: "LMStackKvEventsLost",
+          severity: "warning",
+          value: `max by (namespace, instance, endpoint) (lmstack_kv_event_state{state=~"${kvLostStates.join("|")}"})`,
+          condition: "== 1",
+          forSeconds: 2 * minute,
+          summary: "KV events of the engine {{ $labels.endpoint }} do not arrive.",
+          description:
+            "The router {{ $labels.instance }} has lost its subscription to the KV events of {{ $labels.endpoint }}, or can't read them: what that engine has cached is guessed from what it was sent.",
+          runbook: "engines.md#kv-events-lost",
+        },
+        {
+          name: "LMStackKvEventsLagging",
+          severity: "warning",
+          value: `histogram_quantile(0.99, sum by (namespace, instance, le) (rate(lmstack_kv_event_lag_seconds_bucket[${over(5 * minute)}])))`,
+          condition: `> ${thresholds.kvLagSeconds}`,
+          forSeconds: 10 * minute,
+          summary: "KV events reach the router {{ $labels.instance }} late.",
+          description: `One of a hundred messages of KV events is older than ${thresholds.kvLagSeconds} s when it is read: choices rest on caches as they were.`,
+          runbook: "engines.md#kv-events-lagging",
+        },
+        {
+          name: "LMStackKvIndexDegraded",
+          severity: "warning",
+          value: `sum by (namespace) (rate(lmstack_kv_lookups_total{view="approximate"}[${over(10 * minute)}])) / (sum by (namespace) (rate(lmstack_kv_lookups_total[${over(10 * minute)}])) > 0)`,
+          condition: `> ${thresholds.kvGuessedShare}`,
+          forSeconds: 10 * minute,
+          summary: "Requests are routed without the exact index of caches.",
+          description: `More than ${thresholds.kvGuessedShare * 100} % of the requests under \`kvaware\` went where their prefix was guessed to be: tokens of prompts, or events of engines, are missing.`,
+          runbook: "engines.md#kv-index-degraded",
         },
         {
           name: "LMStackHitRateFell",

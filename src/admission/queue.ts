@@ -45,6 +45,12 @@ export class RequestQueue {
     return this.#lines.get(model)?.length ?? 0;
   }
 
+  /** For how long the oldest of a model has been waiting; 0 = none does. */
+  oldestMs(model: string): number {
+    const sinceMs = this.#lines.get(model)?.sinceMs ?? null;
+    return sinceMs === null ? 0 : this.#options.clock.nowMs() - sinceMs;
+  }
+
   /** Whether one more of the model may wait. A single one may, however long its prompt. */
   hasPlace(model: string, uncachedTokens: number): boolean {
     const line = this.#lines.get(model);

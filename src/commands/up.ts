@@ -1,9 +1,13 @@
 // `lmstack up`: the embedded default. A router in this process, simulated engines as children of it, a live view on a
 // terminal and plain lines elsewhere. Wires them together; Ctrl-C ends all of it.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { systemClock } from "../clock.ts";
 import { version } from "../config/parse-command.ts";
 import type { RouterConfig, UpOptions } from "../config/types.ts";
 import { page } from "../console/page.ts";
+import { loadEventTools } from "../fleet/kv-events/zmq.ts";
 import { RouterLog } from "../observe/log.ts";
 import { startRouter, type RunningRouter } from "../proxy/start-router.ts";
 import { explainListenError } from "./listen-error.ts";
@@ -46,7 +50,8 @@ export async function runUp(config: RouterConfig, up: UpOptions, warnings: reado
   for (const warning of warnings) log.warn(warning);
   const url = shownUrl(router.url);
   log.info(`lmstack up: ${url} with ${up.engines} simulated engines of ${up.models.join(", ")} (${up.preset})`);
-  const engines = startEngines(config, up, router, log, url);
+  const events = config.dynamic.policy === "kvaware" ? await eventFolder() : null;
+  const engines = startEngines(config, up, router, log, url, events);
   const view = terminal === null ? null : draw(terminal, router, engines, config, up, url);
   const again = await untilSignal(["SIGINT", "SIGTERM"]);
   view?.stop();
@@ -55,7 +60,24 @@ export async function runUp(config: RouterConfig, up: UpOptions, warnings: reado
   const gone = router.drain().then(() => Promise.all(engines.map((engine) => engine.stop())));
   await Promise.race([gone, again().then(() => Promise.all(engines.map((engine) => engine.stop())))]);
   router.close();
+  if (events !== null) rmSync(events, { recursive: true, force: true });
   return 0;
+}
+
+/**
+ * Where engines publish what they hold, for `kvaware`: sockets of the file system, since those of TCP that engines bind are
+ * open to the network. null = not on this machine, which the state of the endpoints' KV events then says.
+ */
+async function eventFolder(): Promise<string | null> {
+  if (process.platform === "win32") return null;
+  const loaded = await loadEventTools().catch(() => null);
+  return loaded === null ? null : mkdtempSync(join(tmpdir(), "lmstack-kv-"));
+}
+
+function eventArgs(folder: string, engine: number): string[] {
+  const socket = (name: string): string => `ipc://${join(folder, `${engine}-${name}`)}`;
+  const config = { enable_kv_cache_events: true, endpoint: socket("events"), replay_endpoint: socket("replay") };
+  return ["--kv-events-config", JSON.stringify(config)];
 }
 
 /** As a person types it. */
@@ -69,6 +91,7 @@ function startEngines(
   router: RunningRouter,
   log: RouterLog,
   url: string,
+  events: string | null,
 ): EngineProcess[] {
   const args = [
     "--host",
@@ -112,7 +135,7 @@ function startEngines(
   for (let i = 0; i < up.engines; i++) {
     const engine: EngineProcess = new EngineProcess({
       clock: systemClock,
-      args,
+      args: events === null ? args : [...args, ...eventArgs(events, i)],
       onListening: () => listening(engine),
       onDeath: (how) => log.error(`engine ${engine.url ?? i + 1} has ended (${how}) and is started again`),
     });

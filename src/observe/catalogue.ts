@@ -218,6 +218,11 @@ const ownMetrics = {
     help: "Requests that wait in the router for room on an endpoint, or for an endpoint: what an autoscaler wakes a model by.",
     labels: { model },
   },
+  lmstack_queue_oldest_seconds: {
+    type: "gauge",
+    help: "For how long the oldest of them has been waiting; 0 = none does.",
+    labels: { model },
+  },
   lmstack_held_requests_total: {
     type: "counter",
     help: "Requests that waited for an endpoint because their model had none, by what came of it: one was found, none came within --hold-timeout-seconds (timeout), or the request left before.",

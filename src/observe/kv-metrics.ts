@@ -44,6 +44,12 @@ export const kvCatalogue = {
     help: "Times that an endpoint's KV events were asked for again, by why; `poll` is a look whether any are missing.",
     labels: { endpoint: endpointValues, reason: recoveryReasons },
   },
+  lmstack_kv_event_lag_seconds: {
+    type: "histogram",
+    help: "Time from an engine's writing of a message of KV events until the router has read it, by the clocks of both.",
+    labels: {},
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 60],
+  },
   lmstack_kv_index_blocks: {
     type: "gauge",
     help: "KV blocks that an endpoint holds, by its events.",
@@ -56,6 +62,7 @@ export interface KvMetrics {
   lookedUp(view: "exact" | "approximate", reason: KvLookupReason): void;
   predicted(result: "equal" | "less" | "more"): void;
   recovered(endpoint: string, reason: RecoveryReason): void;
+  lagged(seconds: number): void;
 }
 
 /** Where the gauges look. */
@@ -80,6 +87,7 @@ export function kvMetrics(metrics: MetricsRegistry, mirrored: () => KvMirror): K
   const predictions = metrics.value("lmstack_kv_predictions_total");
   const recoveries = metrics.value("lmstack_kv_event_recoveries_total");
   const events = metrics.value("lmstack_kv_events_total");
+  const lag = metrics.distribution("lmstack_kv_event_lag_seconds").child();
   const states = metrics.value("lmstack_kv_event_state");
   const blocks = metrics.value("lmstack_kv_index_blocks");
   const followed = new Map<string, Followed>();
@@ -125,5 +133,6 @@ export function kvMetrics(metrics: MetricsRegistry, mirrored: () => KvMirror): K
     lookedUp: (view, reason) => lookups.child(view, reason).value++,
     predicted: (result) => predictions.child(result).value++,
     recovered: (endpoint, reason) => recoveries.child(endpoint, reason).value++,
+    lagged: (seconds) => lag.observe(seconds),
   };
 }

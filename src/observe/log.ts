@@ -18,6 +18,8 @@ export interface RequestLine {
   readonly migration: string | null;
   readonly durationMs: number;
   readonly firstTokenMs: number | null;
+  /** Of the duration, waited in the router for an endpoint with room, or for the tokens of the prompt. */
+  readonly queuedMs: number;
   readonly promptTokens: number | null;
   readonly generatedTokens: number | null;
   readonly cachedTokens: number | null;

@@ -75,6 +75,7 @@ export class KvAware {
         else if (state !== "asking" && state !== "joining") log.warn(text, { endpoint: endpoint.id, state });
       },
       onRecovery: (endpoint, reason) => this.#metrics.recovered(endpoint.id, reason),
+      onLag: (seconds) => this.#metrics.lagged(seconds),
     });
     this.view = layered(
       {

@@ -306,6 +306,7 @@ export class RequestRecord {
       migration: this.#migration,
       durationMs,
       firstTokenMs: this.#firstTokenMs,
+      queuedMs: this.#queuedMs,
       promptTokens: this.#usage?.promptTokens ?? null,
       generatedTokens: this.#usage?.completionTokens ?? null,
       cachedTokens: this.#usage?.cachedTokens ?? null,

@@ -249,6 +249,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
   mirrorRouting(metrics.registry, {
     registry,
     queueLength: (model) => ctx.queue.length(model),
+    queueOldestMs: (model) => ctx.queue.oldestMs(model),
     index: prefixes.index,
   });
 

@@ -62,6 +62,11 @@ export class LateBinding<W extends Waiting> {
     this.#options = options;
   }
 
+  /** When the one that has waited longest began to, by the clock; null = nobody waits. */
+  get sinceMs(): number | null {
+    return this.#places[0]?.sinceMs ?? null;
+  }
+
   get length(): number {
     return this.#places.length;
   }

@@ -53,7 +53,7 @@ test("up prints where it listens, and answers the README's request to the letter
   assert.ok("prompt_logprobs" in answer.choices[0]);
   assert.equal(answer.usage["completion_tokens"], 30);
   assert.ok("prompt_tokens_details" in answer.usage);
-  assert.match(command.out, /Routing request \S+ with session id None to http:\/\/127\.0\.0\.1:\d+ at /);
+  await command.says(/Routing request \S+ with session id None to http:\/\/127\.0\.0\.1:\d+ at /);
 
   const page = await fetch(`${url}/`);
   assert.equal(page.status, 200);
@@ -64,6 +64,28 @@ test("up prints where it listens, and answers the README's request to the letter
   assert.deepEqual(await command.exit(), { code: 0, signal: null });
   assert.equal(command.err, "");
 });
+
+test(
+  "under kvaware the engines of up publish what they hold, and the router finds a prompt by it",
+  options,
+  async (t) => {
+    const { command, url } = await up(t, ["--routing-logic", "kvaware"]);
+    const metrics = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+    const exact = async (): Promise<number> =>
+      (await metrics()).match(/kv_event_state\{[^}]*state="exact"\} 1/g)?.length ?? 0;
+    const latestMs = performance.now() + 20_000;
+    while ((await exact()) < 2) {
+      assert.ok(performance.now() < latestMs, await metrics());
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const tokens = Array.from({ length: 200 }, (_, i) => 100 + i);
+    for (let i = 0; i < 2; i++)
+      await (await post(url, "/v1/completions", { model, prompt: tokens, max_tokens: 2 })).text();
+    assert.match(await metrics(), /lmstack_kv_lookups_total\{view="exact",reason="exact"\} 2/);
+    command.child.kill("SIGINT");
+    assert.deepEqual(await command.exit(), { code: 0, signal: null });
+  },
+);
 
 test("up says that an engine was killed, starts it again on its port and uses it again", options, async (t) => {
   const { command, url, engines } = await up(t);

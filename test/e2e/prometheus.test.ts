@@ -20,11 +20,14 @@ const scale = 120;
 /** Panels, rules and alerts whose query gives nothing, or the same all the time, in this run; with the reason. */
 const constant: Readonly<Record<string, string>> = {
   LMStackDiscoveryStale: "the engines are listed, not discovered",
+  "Age of the list of endpoints": "the engines are listed, not discovered",
+  "State of KV events": "all engines publish all the time",
   "Configuration in force": "no configuration file is changed",
   LMStackConfigurationRejected: "no configuration file is changed",
 };
 const empty: Readonly<Record<string, string>> = {
   LMStackCertificateExpiring: "the router serves plain HTTP",
+  LMStackKvEventsLost: "all engines publish all the time",
 };
 
 /** Series that are 1 while they are there. */
@@ -59,7 +62,7 @@ test("metrics, dashboards, rules and alerts hold under a real Prometheus", { tim
   const alertmanager = requireTool(t, "prometheus-alertmanager");
   const promtool = requireTool(t, "promtool");
   if (prometheus === null || alertmanager === null || promtool === null) return;
-  const stack = await startUp(t, 4, ["--routing-logic", "prefixaware"]);
+  const stack = await startUp(t, 4, ["--routing-logic", "kvaware", "--engine-stats-interval", "1"]);
   const monitoring = await startMonitoring(t, {
     prometheus,
     alertmanager,
@@ -111,6 +114,18 @@ test("metrics, dashboards, rules and alerts hold under a real Prometheus", { tim
     assert.equal(notice?.labels["endpoint"], new URL(gone).host);
     assert.match(notice?.annotations["summary"] ?? "", new RegExp(new URL(gone).host));
     assert.match(notice?.annotations["runbook_url"] ?? "", /engines\.md#endpoint-ejected$/);
+  });
+
+  await t.test("streams that lose their engine go on at another, and Prometheus sees it", async () => {
+    const [cutting = ""] = stack.engines;
+    await setFault(cutting, { fault: "cut_mid_stream", after: 5, share: 0.5 });
+    const cut = load(20);
+    await eventually(
+      "streams went on",
+      async () => (await monitoring.sum('lmstack_migrations_total{result="continued"}')) >= 5,
+    );
+    await setFault(cutting, null);
+    await cut.stop();
   });
 
   await t.test("first tokens that are late fire an alert, and quick ones resolve it", async () => {

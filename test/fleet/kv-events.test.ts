@@ -60,6 +60,7 @@ function follow(t: TestContext, url: string, kvEvents: KvEvents, loadTools?: () 
   endpoint.becameReady(systemClock.nowMs());
   const told: Told[] = [];
   const recoveries: string[] = [];
+  const lags: number[] = [];
   const sources = new KvEventSources({
     clock: systemClock,
     index,
@@ -67,6 +68,7 @@ function follow(t: TestContext, url: string, kvEvents: KvEvents, loadTools?: () 
     timeoutMs: 5000,
     onState: (_endpoint, state, detail) => told.push({ state, detail }),
     onRecovery: (_endpoint, reason) => recoveries.push(reason),
+    onLag: (seconds) => lags.push(seconds),
     ...(loadTools === undefined ? {} : { loadTools }),
   });
   t.after(() => sources.close());
@@ -78,6 +80,7 @@ function follow(t: TestContext, url: string, kvEvents: KvEvents, loadTools?: () 
     sources,
     told,
     recoveries,
+    lags,
     state: () => sources.stateOf(id),
     reaches: (state: KvState) => until(() => sources.stateOf(id) === state, `its state is ${state}`),
     /** Blocks at the start of such a prompt that the index knows. */
@@ -136,6 +139,8 @@ describe("an engine's events", () => {
       assert.deepEqual(follower.recoveries.slice(0, 1), ["join"]);
       assert.equal(follower.sources.blocksOf(follower.endpoint.id), 8);
       assert.equal(follower.sources.countsOf(follower.endpoint.id).bad, 0);
+      // of what was had again nobody can say how late it was
+      assert.ok(follower.lags.length > 0 && follower.lags.every((lag) => lag >= 0 && lag < 20), String(follower.lags));
     });
   }
 

@@ -30,6 +30,7 @@ const ended = {
   migration: null,
   durationMs: 1,
   firstTokenMs: null,
+  queuedMs: 0,
   promptTokens: null,
   generatedTokens: null,
   cachedTokens: null,

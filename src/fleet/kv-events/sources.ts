@@ -36,6 +36,8 @@ export interface KvSourcesOptions {
   /** An endpoint's state became another; the detail is for people. */
   readonly onState: (endpoint: Endpoint, state: KvState, detail: string) => void;
   readonly onRecovery: (endpoint: Endpoint, reason: RecoveryReason) => void;
+  /** A message of events came. @param seconds since its engine wrote it */
+  readonly onLag: (seconds: number) => void;
   /** Replaced in tests. */
   readonly loadTools?: () => Promise<EventTools>;
 }
@@ -284,7 +286,7 @@ export class KvEventSources {
     const same = JSON.stringify(addresses) === JSON.stringify(entry.ranks.map(({ address }) => address));
     if (same) return;
     this.#closeRanks(entry);
-    const { clock, index, onRecovery } = this.#options;
+    const { clock, index, onRecovery, onLag } = this.#options;
     const { endpoint } = entry;
     try {
       for (const address of addresses) {
@@ -296,6 +298,7 @@ export class KvEventSources {
           clear: () => index.clear(source),
           apply: (batch) => index.apply(source, batch),
           onRecovery: (reason) => onRecovery(endpoint, reason),
+          onLag,
         });
         entry.ranks = [...entry.ranks, { address, source, subscription }];
       }

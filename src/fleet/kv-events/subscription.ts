@@ -21,6 +21,8 @@ export interface SubscriptionOptions {
   readonly clear: () => void;
   readonly apply: (batch: Batch) => void;
   readonly onRecovery: (reason: RecoveryReason) => void;
+  /** A message came by itself. @param seconds since the engine wrote it, by the clocks of both */
+  readonly onLag: (seconds: number) => void;
 }
 
 export type SubscriptionState = "connecting" | "joining" | "exact" | "partial" | "disconnected" | "silent" | "garbage";
@@ -187,7 +189,11 @@ export class KvSubscription {
       this.#bad(`a message of ${frames.length} frames, or with a number that is none`);
       return;
     }
-    this.#feed.published({ seq: number, batch: this.#decode(payload) });
+    const batch = this.#decode(payload);
+    // clocks that disagree make it wrong by as much, and nothing is written before it is read
+    if (batch !== null && batch.seconds > 0)
+      this.#options.onLag(Math.max(0, this.#options.clock.wallMs() / 1000 - batch.seconds));
+    this.#feed.published({ seq: number, batch });
   }
 
   #decode(payload: Uint8Array): Batch | null {
