@@ -149,14 +149,10 @@ export const router: DashboardSpec = {
         },
         {
           kind: "series",
-          title: "Indexes of prompts",
-          description:
-            "Memory of the index of which endpoint was sent which prompt, and of the exact one of what engines say they hold.",
+          title: "Index of prompts",
+          description: "Memory of the index of which endpoint was sent which prompt.",
           unit: "bytes",
-          queries: [
-            { expr: `sum(lmstack_prefix_index_bytes{${ofRouter}})`, legend: "what was sent" },
-            { expr: `sum(lmstack_kv_index_bytes{${ofRouter}})`, legend: "what engines hold" },
-          ],
+          queries: [{ expr: `sum(lmstack_prefix_index_bytes{${ofRouter}})`, legend: "index" }],
         },
       ],
     },
@@ -239,6 +235,13 @@ export const router: DashboardSpec = {
               legend: "{{endpoint}} {{reason}}",
             },
           ],
+        },
+        {
+          kind: "series",
+          title: "Exact index",
+          description: "Memory of the index of what engines say they hold.",
+          unit: "bytes",
+          queries: [{ expr: `max by (instance) (lmstack_kv_index_bytes{${ofRouter}})`, legend: "{{instance}}" }],
         },
         {
           kind: "series",

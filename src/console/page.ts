@@ -42,6 +42,7 @@ export const page = `<!doctype html>
   #facts { min-height: 1.5rem; margin: .5rem 0 1.5rem; font-variant-numeric: tabular-nums; }
   #facts.error { color: var(--bad); }
   summary { cursor: pointer; color: var(--quiet); }
+  a { color: var(--accent); }
   pre { overflow-x: auto; margin: .5rem 0 0; padding: .8rem; background: var(--field); border-radius: .4rem; font-size: .85rem; }
 </style>
 </head>
@@ -64,6 +65,7 @@ export const page = `<!doctype html>
 <div id="answer" role="log" aria-labelledby="answer-title" tabindex="0"></div>
 <p id="facts" role="status"></p>
 <details><summary>The same from a terminal</summary><pre id="curl" tabindex="0" aria-label="Command"></pre></details>
+<p><a href="console">The console: the fleet live, requests with the reason of each choice, charts</a></p>
 </main>
 <script>
 const byId = (id) => document.getElementById(id);

@@ -61,6 +61,8 @@ export interface EndpointView {
     readonly running: number;
     /** Share of the KV blocks in use, 0 to 1. */
     readonly kvUsage: number;
+    /** Share of the prompt tokens that it found in its cache lately, 0 to 1. */
+    readonly hitRate: number;
     readonly ageMs: number;
   } | null;
 }

@@ -2,7 +2,7 @@
 import type { ConsoleSource } from "../console/console.ts";
 import type { EndpointView, LiveRequest } from "../console/shapes.ts";
 import type { DynamicConfig } from "../config/types.ts";
-import type { Scraped } from "../routing/load.ts";
+import type { Told } from "../fleet/endpoint.ts";
 import type { RouterContext } from "./context.ts";
 
 export interface ConsoleState {
@@ -45,14 +45,15 @@ function endpoints(ctx: RouterContext): readonly EndpointView[] {
     running: endpoint.running,
     problem: endpoint.lastProblem,
     uptimeMs: endpoint.uptimeMs(now),
-    engine: engineView(endpoint.load.scraped, now),
+    engine: engineView(endpoint.told, now),
   }));
 }
 
-function engineView(scraped: Scraped | null, nowMs: number): EndpointView["engine"] {
-  if (scraped === null) return null;
-  const { waiting, running, kvUsage, atMs } = scraped;
-  return { waiting, running, kvUsage, ageMs: nowMs - atMs };
+function engineView(told: Told | null, nowMs: number): EndpointView["engine"] {
+  if (told === null) return null;
+  const { sample, hitRate, atMs } = told;
+  const { waiting, running, kvUsage } = sample;
+  return { waiting, running, kvUsage, hitRate, ageMs: nowMs - atMs };
 }
 
 function live(ctx: RouterContext): readonly LiveRequest[] {

@@ -16,7 +16,7 @@ test("top shows the fleet of a router, once where that is asked", async (t) => {
   assert.equal(err, "");
   assert.equal(code, 0);
   assert.match(out, /^1 of 1 endpoints ready {3}0 in flight {3}policy prefixaware\n/);
-  assert.match(out, new RegExp(`${engine.url.slice(7)} +ready +0 +0 +- +- +tiny\n`));
+  assert.match(out, new RegExp(`${engine.url.slice(7)} +ready +0 +0 +- +- +- +tiny\n`));
 
   const live = start(t, ["top", router.url, "--key-file", keys]);
   await live.says(/1 of 1 endpoints ready/);
@@ -49,7 +49,8 @@ test("top says what is wrong with what it was given", async (t) => {
 });
 
 test("the view fits its terminal, and puts endpoints before requests", () => {
-  const endpoint = { models: ["tiny"], state: "ready", queued: 1, running: 2, uptimeMs: 1, engine: null, ttftMs: [12] };
+  const endpoint = { models: ["tiny"], state: "ready", queued: 1, running: 2, uptimeMs: 1, ttftMs: [12] };
+  const engine = { waiting: 0, running: 2, kvUsage: 0.42, hitRate: 0.875, ageMs: 10 };
   const entry = {
     requestId: "r",
     model: "tiny",
@@ -82,12 +83,17 @@ test("the view fits its terminal, and puts endpoints before requests", () => {
     endpoints: Array.from({ length: 30 }, (_, at) => ({
       ...endpoint,
       id: `10.0.0.${at}:8000`,
+      engine: at === 1 ? engine : null,
       problem: at === 0 ? "gone" : null,
     })),
     ended: [entry],
   };
   const all = renderTop(snapshot, { columns: 200, rows: 60, color: false });
-  assert.ok(all.some((line) => line === "ok           a:1 (prefix_hit)  tiny  first token 40 ms, whole 1.5 s"));
+  assert.ok(all.some((line) => line === "ok           a:1 (prefix_hit)  first token 40 ms, whole 1.5 s  tiny"));
+  assert.ok(
+    all.some((line) => /^10\.0\.0\.1:8000 +ready +1 +2 +42 % +88 % +12 ms +tiny$/.test(line)),
+    all.join("\n"),
+  );
   const small = renderTop(snapshot, { columns: 40, rows: 10, color: true });
   assert.ok(small.length <= 10);
   for (const line of small) assert.ok(line.replaceAll(/\u001b\[\d+m/g, "").length <= 40, line);

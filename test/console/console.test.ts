@@ -155,7 +155,7 @@ test("while somebody looks, choices come with what each candidate would have cos
   );
   for (const { engine } of endpoints) {
     assert.deepEqual([engine?.running, engine?.waiting], [0, 0]);
-    assert.ok(engine !== null && engine.kvUsage >= 0 && engine.ageMs >= 0);
+    assert.ok(engine !== null && engine.kvUsage >= 0 && engine.hitRate >= 0 && engine.ageMs >= 0);
   }
 });
 

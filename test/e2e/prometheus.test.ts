@@ -22,12 +22,15 @@ const constant: Readonly<Record<string, string>> = {
   LMStackDiscoveryStale: "the engines are listed, not discovered",
   "Age of the list of endpoints": "the engines are listed, not discovered",
   "State of KV events": "all engines publish all the time",
+  "Index of prompts": "engines tell what they hold: nothing has to be remembered",
+  "Streams that were saved": "all of them were",
   "Configuration in force": "no configuration file is changed",
   LMStackConfigurationRejected: "no configuration file is changed",
 };
 const empty: Readonly<Record<string, string>> = {
   LMStackCertificateExpiring: "the router serves plain HTTP",
   LMStackKvEventsLost: "all engines publish all the time",
+  "Held for an endpoint": "engines that are taken out are no reason to wait for others",
 };
 
 /** Series that are 1 while they are there. */

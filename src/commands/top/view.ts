@@ -23,7 +23,7 @@ export function renderTop(snapshot: Snapshot, { columns, rows, color }: TopFacts
   const lines = [
     ...summary(snapshot),
     "",
-    bold(row(["endpoint", "state", "queued", "running", "KV", "TTFT", "models"], width)),
+    bold(row(["endpoint", "state", "queued", "running", "KV", "hits", "TTFT", "models"], width)),
     ...shown.map((endpoint) => row(cells(endpoint), width)),
   ];
   if (shown.length < endpoints.length) lines.push(`and ${endpoints.length - shown.length} more`);
@@ -48,21 +48,23 @@ function summary({ endpoints, inFlight, policy, traffic, nowMs, draining }: Snap
 
 function cells({ id, state, queued, running, engine, ttftMs, models, problem }: EndpointRow): string[] {
   const what = problem !== null && state !== "ready" ? problem : models.join(", ");
-  const usage = engine === null ? "-" : `${Math.round(engine.kvUsage * 100)} %`;
-  return [id, state, String(queued), String(running), usage, duration(ttftMs.at(-1) ?? null), what];
+  const share = (value: number | undefined): string => (value === undefined ? "-" : `${Math.round(value * 100)} %`);
+  const [usage, hits] = [share(engine?.kvUsage), share(engine?.hitRate)];
+  return [id, state, String(queued), String(running), usage, hits, duration(ttftMs.at(-1) ?? null), what];
 }
 
 function row(
-  [id = "", state = "", queued = "", running = "", kv = "", ttft = "", rest = ""]: readonly string[],
+  [id = "", state = "", queued = "", running = "", kv = "", hits = "", ttft = "", rest = ""]: readonly string[],
   width: number,
 ): string {
-  return `${id.padEnd(width)}  ${state.padEnd(8)}  ${queued.padStart(6)}  ${running.padStart(7)}  ${kv.padStart(5)}  ${ttft.padStart(8)}  ${rest}`;
+  return `${id.padEnd(width)}  ${state.padEnd(8)}  ${queued.padStart(6)}  ${running.padStart(7)}  ${kv.padStart(5)}  ${hits.padStart(5)}  ${ttft.padStart(8)}  ${rest}`;
 }
 
 function requestLine({ outcome, endpoint, reason, firstTokenMs, durationMs, model, error }: Entry): string {
   const why = reason === null ? "" : ` (${reason})`;
+  // what differs comes first: the rest may be beyond the edge
   const what = error ?? `first token ${duration(firstTokenMs)}, whole ${duration(durationMs)}`;
-  return `${outcome.padEnd(12)} ${endpoint ?? "no endpoint"}${why}  ${model}  ${what}`;
+  return `${outcome.padEnd(12)} ${endpoint ?? "no endpoint"}${why}  ${what}  ${model}`;
 }
 
 function duration(ms: number | null): string {

@@ -48,12 +48,14 @@ export function Chart({ title, times, series, format }: ChartProps) {
         {
           width: element.clientWidth,
           height,
+          // the last time of the axis stands half beside it
+          padding: [null, 28, null, null],
           cursor: { y: false },
           legend: { live: true },
           scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
           axes: [
             { ...axis, values: (_plot, splits) => splits.map((at) => hour.format(at * 1000)) },
-            { ...axis, size: 64, values: (_plot, splits) => splits.map(format) },
+            { ...axis, size: 64, values: (_plot, splits) => splits.map((at) => (at === 0 ? "0" : format(at))) },
           ],
           series: [
             { label: "time", value: (_plot: uPlot, at: number | null) => (at === null ? "–" : hour.format(at * 1000)) },
@@ -82,7 +84,11 @@ export function Chart({ title, times, series, format }: ChartProps) {
     };
   }, []);
 
-  useEffect(() => plot.current?.setData(data.current), [data.current]);
+  useEffect(() => {
+    plot.current?.setData(data.current);
+    // where nobody points, the legend tells the latest
+    if (plot.current?.cursor.idx == null) plot.current?.setLegend({ idx: data.current[0].length - 1 });
+  }, [data.current]);
 
   const latest = series.map(({ label, values }) => {
     const last = values.at(-1) ?? null;

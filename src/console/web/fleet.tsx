@@ -30,6 +30,9 @@ export function Fleet({ snapshot }: { readonly snapshot: Snapshot }) {
                 <th scope="col" class="number">
                   KV cache
                 </th>
+                <th scope="col" class="number">
+                  Hit rate
+                </th>
                 <th scope="col">First token</th>
                 <th scope="col">Models</th>
               </tr>
@@ -54,7 +57,7 @@ export function Fleet({ snapshot }: { readonly snapshot: Snapshot }) {
               { label: "all", colour: "accent", values: traffic.map(({ requests }) => requests / stepSeconds) },
               { label: "failed", colour: "bad", values: traffic.map(({ errors }) => errors / stepSeconds) },
             ]}
-            format={(value) => value.toFixed(value < 10 ? 1 : 0)}
+            format={(value) => String(Number(value.toFixed(value < 10 ? 1 : 0)))}
           />
           <Chart
             title="Time to first token"
@@ -75,7 +78,7 @@ export function Fleet({ snapshot }: { readonly snapshot: Snapshot }) {
                 values: traffic.map(({ generatedTokens }) => generatedTokens / stepSeconds),
               },
             ]}
-            format={(value) => (value < 10 ? value.toFixed(1) : count(Math.round(value)))}
+            format={(value) => (value < 10 ? String(Number(value.toFixed(1))) : count(Math.round(value)))}
           />
         </div>
       )}
@@ -95,6 +98,7 @@ function Row({ endpoint }: { readonly endpoint: EndpointRow }) {
       <td class="number">{queued}</td>
       <td class="number">{running}</td>
       <td class="number">{engine === null ? "–" : percent(engine.kvUsage)}</td>
+      <td class="number">{engine === null ? "–" : percent(engine.hitRate)}</td>
       <td>
         <span class="trend">
           <Sparkline values={ttftMs} /> {ms(ttftMs.at(-1) ?? null)}

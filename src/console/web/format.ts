@@ -40,6 +40,36 @@ const meanings: Readonly<Record<string, string>> = {
   response_affinity: "It made the response that the request names.",
 };
 
+/** What to do about each outcome that is an error, and the page of the repository that says more. */
+const remedies: Readonly<Record<string, readonly [what: string, page: string]>> = {
+  client_error: ["What was asked for can't be done; the message says why.", "docs/errors.md"],
+  engine_error: [
+    "Look at the log of the engine, and whether it is one of them or all.",
+    "observability/runbooks/availability.md#error-budget-burn",
+  ],
+  engine_timeout: [
+    "The engines are too slow for the load, or one hangs.",
+    "observability/runbooks/latency.md#queue-growing",
+  ],
+  no_endpoint: [
+    "No engine of this model is ready: the fleet has the reason.",
+    "observability/runbooks/availability.md#no-ready-endpoint",
+  ],
+  queue_full: ["Too few engines for the load.", "observability/runbooks/latency.md#queue-growing"],
+  queue_timeout: ["Too few engines for the load.", "observability/runbooks/latency.md#queue-growing"],
+  overloaded: ["The router has no memory for more.", "observability/runbooks/router.md#event-loop-blocked"],
+  cut: [
+    "The engine failed in mid-answer, and no other could go on with it.",
+    "observability/runbooks/engines.md#endpoint-flapping",
+  ],
+  router_error: ["A bug of the router: keep its log.", "observability/runbooks/availability.md#error-budget-burn"],
+};
+
+/** null = nothing is to be done. */
+export function remedy(outcome: string): readonly [what: string, page: string] | null {
+  return remedies[outcome] ?? null;
+}
+
 export function meaning(reason: string | null): string {
   return reason === null ? "It reached no endpoint." : (meanings[reason] ?? "");
 }

@@ -5,7 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import "./console.css";
 import { configuration, key, NeedsKey, setKey, watch } from "./api.ts";
 import { Fleet } from "./fleet.tsx";
-import { clock, words } from "./format.ts";
+import { clock, remedy, words } from "./format.ts";
 import { Playground } from "./playground.tsx";
 import { Requests } from "./requests.tsx";
 import type { Entry, Snapshot } from "../shapes.ts";
@@ -159,22 +159,50 @@ function Config() {
   );
 }
 
+interface Kind {
+  /** The latest of them. */
+  readonly entry: Entry;
+  times: number;
+}
+
+/** Errors that say the same, together; the latest first. */
+function kindsOf(errors: readonly Entry[]): readonly Kind[] {
+  const kinds = new Map<string, Kind>();
+  for (const entry of errors.toReversed()) {
+    const same = JSON.stringify([entry.outcome, entry.status, entry.endpoint, entry.error]);
+    const kind = kinds.get(same);
+    if (kind === undefined) kinds.set(same, { entry, times: 1 });
+    else kind.times++;
+  }
+  return [...kinds.values()];
+}
+
 function Errors({ errors }: { readonly errors: readonly Entry[] }) {
   return (
     <>
       <h2>Latest errors</h2>
       {errors.length === 0 ? <p class="quiet">None since the router was started.</p> : null}
-      <ol class="errors">
-        {errors.toReversed().map((entry) => (
-          <li key={entry.seq}>
-            <p>
-              <strong>{words(entry.outcome)}</strong> {entry.status === 0 ? "" : entry.status} at {clock(entry.atMs)}
-              {entry.endpoint === null ? "" : `, ${entry.endpoint}`}, model {entry.model}
-            </p>
-            <p class="problem">{entry.error}</p>
-          </li>
-        ))}
-      </ol>
+      <ul class="errors">
+        {kindsOf(errors).map(({ entry, times }) => {
+          const way = remedy(entry.outcome);
+          return (
+            <li key={entry.seq}>
+              <p>
+                <strong>{words(entry.outcome)}</strong> {entry.status === 0 ? "" : entry.status}
+                {times > 1 ? `, ${times} times, last` : ""} at {clock(entry.atMs)}
+                {entry.endpoint === null ? "" : `, ${entry.endpoint}`}, model {entry.model}
+              </p>
+              <p class="problem">{entry.error}</p>
+              {way === null ? null : (
+                <p class="quiet">
+                  {way[0]} Runbook: <code>{way[1]}</code>
+                </p>
+              )}
+              <p class="quiet">request {entry.requestId}</p>
+            </li>
+          );
+        })}
+      </ul>
     </>
   );
 }
