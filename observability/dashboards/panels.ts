@@ -69,7 +69,9 @@ function targets(queries: readonly Query[], format: prometheus.PromQueryFormat):
       .format(format)
       .datasource(datasource)
       .refId(String.fromCharCode(65 + i));
-    return query.legendFormat(format === prometheus.PromQueryFormat.Heatmap ? "{{le}}" : (legend ?? "__auto"));
+    // single requests, from which their traces are one click away
+    if (format === prometheus.PromQueryFormat.Heatmap) return query.exemplar(true).legendFormat("{{le}}");
+    return query.legendFormat(legend ?? "__auto");
   });
 }
 

@@ -3,8 +3,10 @@
 // half a minute.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { test } from "node:test";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { test } from "node:test";
 import { dashboards } from "../../observability/files.ts";
 import { alertGroups } from "../../observability/rules/alerts.ts";
 import { recordingGroups } from "../../observability/rules/recording.ts";
@@ -104,6 +106,19 @@ test("metrics, dashboards, rules and alerts hold under a real Prometheus", { tim
     };
     run("check", "rules", "lmstack-recording.yaml", "lmstack-alerts.yaml");
     run("test", "rules", "lmstack-alerts.test.yaml");
+  });
+
+  await t.test("the configuration beside `lmstack up` is one that Prometheus takes", (t) => {
+    // as the containers of the compose file see it
+    const folder = mkdtempSync(join(tmpdir(), "lmstack-compose-"));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    for (const name of ["prometheus.yaml", "targets.json"])
+      cpSync(join(root, "observability/compose", name), join(folder, name));
+    cpSync(join(root, "observability/rules"), join(folder, "rules"), { recursive: true });
+    const { status, stdout, stderr } = spawnSync(promtool, ["check", "config", join(folder, "prometheus.yaml")], {
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stdout + stderr);
   });
 
   await t.test("an engine that is gone fires an alert, and its return resolves it", async () => {

@@ -112,6 +112,25 @@ test("every alert has a runbook, a test that fires and one that does not, and sa
   ]);
 });
 
+test("what autoscalers ask names what is emitted", () => {
+  const read = (name: string): string => readFileSync(join(root, "observability/autoscaling", name), "utf8");
+  const asked = [...read("keda.yaml").matchAll(/^ +query: (.*)$/gm)].map(([, query = ""]) => query);
+  assert.equal(asked.length, 2);
+  for (const query of asked) assert.deepEqual(lintExpression("keda.yaml", query, false), []);
+  const series = /__name__="([^"]+)"/.exec(read("prometheus-adapter.yaml"))?.[1] ?? "";
+  const recorded = recordingGroups(1).flatMap(({ rules }) =>
+    rules.map((rule) => ("record" in rule ? rule.record : "")),
+  );
+  assert.ok(recorded.includes(series), series);
+});
+
+test("what the containers of the compose file mount is there", () => {
+  const folder = join(root, "observability/compose");
+  const mounted = [...readFileSync(join(folder, "compose.yaml"), "utf8").matchAll(/^ +- (\.[^:]*):/gm)];
+  assert.ok(mounted.length >= 6);
+  for (const [, path = ""] of mounted) assert.ok(existsSync(join(folder, path)), path);
+});
+
 test("outcomes are sorted into ours, the client's and good ones without a rest", () => {
   assert.deepEqual([...badOutcomes, ...clientOutcomes, "ok"].toSorted(), [...outcomes].toSorted());
 });
