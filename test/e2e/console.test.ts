@@ -80,6 +80,8 @@ test("the playground streams an answer, says which engine gave it and why, and c
   await Promise.all(engines.map((engine) => post(engine, "/sim/faults", { fault: "error_status", status: 400 })));
   await page.getByRole("button", { name: "Send" }).click();
   await page.getByText("400: The simulator was told to fail with 400.").waitFor();
+  await page.getByRole("link", { name: "Errors" }).click();
+  await page.getByText("docs/errors.md").waitFor();
   assert.deepEqual(
     complaints.filter((text) => !text.includes("400")),
     [],
