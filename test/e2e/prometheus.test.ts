@@ -108,10 +108,10 @@ test("metrics, dashboards, rules and alerts hold under a real Prometheus", { tim
     run("test", "rules", "lmstack-alerts.test.yaml");
   });
 
-  await t.test("the configuration beside `lmstack up` is one that Prometheus takes", (t) => {
+  await t.test("the configuration beside `lmstack up` is one that Prometheus takes", (st) => {
     // as the containers of the compose file see it
     const folder = mkdtempSync(join(tmpdir(), "lmstack-compose-"));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    st.after(() => rmSync(folder, { recursive: true, force: true }));
     for (const name of ["prometheus.yaml", "targets.json"])
       cpSync(join(root, "observability/compose", name), join(folder, name));
     cpSync(join(root, "observability/rules"), join(folder, "rules"), { recursive: true });

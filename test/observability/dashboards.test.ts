@@ -11,6 +11,7 @@ import { alertTests } from "../../observability/rules/alert-tests.ts";
 import { alertGroups } from "../../observability/rules/alerts.ts";
 import { recordingGroups } from "../../observability/rules/recording.ts";
 import { duration, type Alert, type Group } from "../../observability/rules/rule.ts";
+import { remedy } from "../../src/console/web/format.ts";
 import { outcomes } from "../../src/errors/catalogue.ts";
 import { metricCatalogue } from "../../src/observe/catalogue.ts";
 import { anchorOf } from "../repo/documents.ts";
@@ -129,6 +130,20 @@ test("what the containers of the compose file mount is there", () => {
   const mounted = [...readFileSync(join(folder, "compose.yaml"), "utf8").matchAll(/^ +- (\.[^:]*):/gm)];
   assert.ok(mounted.length >= 6);
   for (const [, path = ""] of mounted) assert.ok(existsSync(join(folder, path)), path);
+});
+
+test("the console has a way out of every outcome that is an error, on a page that is there", () => {
+  for (const outcome of outcomes) {
+    const way = remedy(outcome);
+    if (outcome === "ok" || outcome === "client_gone") {
+      assert.equal(way, null, outcome);
+      continue;
+    }
+    const [file = "", anchor = ""] = (way?.[1] ?? "").split("#");
+    const headings = readFileSync(join(root, file), "utf8").matchAll(/^## (.*)$/gm);
+    const sections = Array.from(headings, ([, heading = ""]) => anchorOf(heading));
+    assert.ok(anchor === "" || sections.includes(anchor), `${outcome}: ${file}#${anchor}`);
+  }
 });
 
 test("outcomes are sorted into ours, the client's and good ones without a rest", () => {

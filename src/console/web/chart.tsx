@@ -87,7 +87,7 @@ export function Chart({ title, times, series, format }: ChartProps) {
   useEffect(() => {
     plot.current?.setData(data.current);
     // where nobody points, the legend tells the latest
-    if (plot.current?.cursor.idx == null) plot.current?.setLegend({ idx: data.current[0].length - 1 });
+    if (typeof plot.current?.cursor.idx !== "number") plot.current?.setLegend({ idx: data.current[0].length - 1 });
   }, [data.current]);
 
   const latest = series.map(({ label, values }) => {
