@@ -21,6 +21,8 @@ export const burnRates = [
 export const thresholds = {
   /** Requests that wait on an engine, as a mean over ten minutes. */
   waitingPerEngine: 10,
+  /** How long a request may wait in the router for an endpoint with room. */
+  queueOldestSeconds: 10,
   /** Ejections of one endpoint in a quarter of an hour. */
   ejections: 3,
   kvUsage: 0.9,

@@ -112,6 +112,19 @@ export const alertTests: readonly AlertTest[] = [
     quiet: { series: { [`vllm:num_requests_waiting{${engine}}`]: "200-2x60" }, atMinutes: 40 },
   },
   {
+    alert: "LMStackRequestsWaitInRouter",
+    labels: { model: "m" },
+    fires: {
+      series: {
+        'lmstack_queue_oldest_seconds{instance="a",model="m"}': "15+1x10",
+        'lmstack_queue_oldest_seconds{instance="b",model="m"}': "0x10",
+      },
+      atMinutes: 8,
+    },
+    // a burst that drains
+    quiet: { series: { 'lmstack_queue_oldest_seconds{instance="a",model="m"}': "15x3 2x10" }, atMinutes: 8 },
+  },
+  {
     alert: "LMStackRouterOverheadHigh",
     labels: {},
     fires: {

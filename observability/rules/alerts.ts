@@ -113,6 +113,16 @@ export function alertGroups(scale: number): Group[] {
           runbook: "latency.md#queue-growing",
         },
         {
+          name: "LMStackRequestsWaitInRouter",
+          severity: "warning",
+          value: "max by (namespace, model) (lmstack_queue_oldest_seconds)",
+          condition: `> ${thresholds.queueOldestSeconds}`,
+          forSeconds: 5 * minute,
+          summary: "Requests for {{ $labels.model }} wait long in the router.",
+          description: `For minutes there have been requests for {{ $labels.model }} that have waited more than ${thresholds.queueOldestSeconds} s in the router: all its engines are full, or it has none.`,
+          runbook: "latency.md#requests-wait-in-the-router",
+        },
+        {
           name: "LMStackRouterOverheadHigh",
           severity: "warning",
           value: `histogram_quantile(0.99, sum by (namespace, le) (rate(lmstack_router_overhead_seconds_bucket[${over(5 * minute)}])))`,
