@@ -21,6 +21,13 @@
 {{- toYaml $labels -}}
 {{- end -}}
 
+{{/* A map of texts: numbers and `true` are texts there, which the API server does not do by itself. */}}
+{{- define "lmstack.texts" -}}
+{{- $texts := dict -}}
+{{- range $key, $value := . }}{{ $_ := set $texts $key (include "lmstack.text" $value) }}{{ end -}}
+{{- toYaml $texts -}}
+{{- end -}}
+
 {{/* What selectors hold: nothing that a user may change and nothing that a version changes, since selectors can't be. */}}
 {{- define "lmstack.selector" -}}
 app.kubernetes.io/name: lmstack
@@ -113,7 +120,7 @@ metadata:
     {{- include "lmstack.labels" (dict "root" $root "component" "router" "labels" (list $root.Values.routerSpec.labels $route.labels)) | nindent 4 }}
   {{- with $route.annotations }}
   annotations:
-    {{- toYaml . | nindent 4 }}
+    {{- include "lmstack.texts" . | nindent 4 }}
   {{- end }}
 spec:
   {{- with $route.parentRefs }}

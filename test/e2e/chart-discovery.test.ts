@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import type { EndpointSpec } from "../../src/config/types.ts";
 import { readPod } from "../../src/fleet/discovery/kubernetes/pod.ts";
-import { chartFolder, model, requireChart, type Chart, type Rendered } from "./chart/render.ts";
+import { chartFolder, model, requireChart, type Chart, type Json, type Rendered } from "./chart/render.ts";
 
 /** The engine that the router finds in a pod of a model, once it is ready. */
 function found(rendered: Rendered, name: string, kind = "Deployment"): EndpointSpec | null {
@@ -100,4 +100,14 @@ test("helm test asks models that make text and have an engine, and looks for the
     { model: "org/rests", asked: false },
     { model: "org/embeds", asked: false },
   ]);
+});
+
+test("helm test may ask a router that network policies close to others", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const rendered = chart.render({}, { files: [`${chartFolder}/examples/values-secure.yaml`] });
+  const { ingress } = rendered.get("NetworkPolicy", "lmstack-router").spec;
+  const { labels } = rendered.get("Pod", "lmstack-test-completion").metadata;
+  const selectors: Json[] = ingress[0].from.map((peer: Json) => peer.podSelector?.matchLabels).filter(Boolean);
+  assert.ok(selectors.some((wanted) => Object.entries(wanted).every(([key, value]) => labels[key] === value)));
 });

@@ -323,6 +323,52 @@ test("13: no image is latest by default, and none is pulled again and again", (t
   assert.equal(rendered.router().container.image, "lmstack/lmstack:0.1.0");
 });
 
+test("labels, annotations and node selectors are texts, also where people write numbers and true", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const loose = { number: 1.5, flag: true, word: "x" };
+  const written = { number: "1.5", flag: "true", word: "x" };
+  const everywhere = { annotations: loose, podAnnotations: loose, serviceAnnotations: loose, nodeSelector: loose };
+  const rendered = chart.render({
+    commonLabels: loose,
+    servingEngineSpec: {
+      modelSpec: [
+        {
+          ...model,
+          ...everywhere,
+          labels: loose,
+          podLabels: loose,
+          pvcStorage: "1Gi",
+          pvcLabels: loose,
+          pvcAnnotations: loose,
+          pvcMatchLabels: loose,
+          pdb: { enabled: true, labels: loose, annotations: loose },
+          route: { enabled: true, labels: loose, annotations: loose },
+        },
+        { ...model, name: "kept", kind: "StatefulSet", pvcStorage: "1Gi", pvcLabels: loose, pvcAnnotations: loose },
+        { ...model, name: "many", multiNode: { size: 2, annotations: loose } },
+      ],
+    },
+    routerSpec: {
+      ...everywhere,
+      labels: loose,
+      ingress: { enabled: true, annotations: loose, hosts: [{ host: "h.example" }] },
+      pdb: { enabled: true, labels: loose, annotations: loose },
+      serviceMonitor: { enabled: true, additionalLabels: loose },
+    },
+    grafanaDashboards: { enabled: true, labels: loose, annotations: loose },
+  });
+  const maps: Json[] = [];
+  JSON.stringify(rendered.objects, (key, value: Json) => {
+    if (["annotations", "labels", "matchLabels", "nodeSelector"].includes(key)) maps.push(value);
+    return value;
+  });
+  const wrong = maps.flatMap((map) => Object.entries(map)).filter(([, value]) => typeof value !== "string");
+  assert.deepEqual(wrong, []);
+  const { annotations } = rendered.get("Ingress", "lmstack-ingress-router").metadata;
+  assert.deepEqual(annotations, written);
+});
+
 test("an annotation that is made of digits by chance stays a text", (t) => {
   const chart = requireChart(t);
   if (chart === null) return;

@@ -51,7 +51,7 @@ spec:
   {{- end }}
   {{- with $m.nodeSelector }}
   nodeSelector:
-    {{- toYaml . | nindent 4 }}
+    {{- include "lmstack.texts" . | nindent 4 }}
   {{- end }}
   {{- if $m.nodeName }}
   nodeName: {{ $m.nodeName | quote }}

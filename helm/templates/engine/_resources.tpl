@@ -56,7 +56,7 @@ resources:
 {{- with .pvcMatchLabels }}
 selector:
   matchLabels:
-    {{- toYaml . | nindent 4 }}
+    {{- include "lmstack.texts" . | nindent 4 }}
 {{- end }}
 {{- end -}}
 
