@@ -334,7 +334,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const good = this.#answerStatus < 400;
     this.endAttempt(good ? "ok" : "rejected", "success");
     this.exchange.end();
-    this.#end(good ? "ok" : this.#answerStatus < 500 ? "client_error" : "engine_error", this.#answerStatus, null);
+    const status = this.#answerStatus;
+    if (good) this.#end("ok", status, null);
+    else this.#end(status < 500 ? "client_error" : "engine_error", status, `The engine answered ${status}.`);
   }
 
   interrupted(error: LmstackError, frame: Buffer | null, cause: MigrationCause): void {

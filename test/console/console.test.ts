@@ -119,6 +119,22 @@ test("what happens in the router is in the stream: endpoints, ended requests wit
   assert.equal(snapshot.policy, "prefixaware");
 });
 
+test("a refusal of the engine's own is an error too, and no good end", async (t) => {
+  // it was shown as a good one: only errors in the router's own words counted
+  const router = await stack(t);
+  const refused = await fetch(`${router.url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "tiny", prompt: "x", max_tokens: -1 }),
+  });
+  assert.equal(refused.status, 400);
+  const { errors } = await look(router, ({ ended }) => ended.length === 1);
+  assert.deepEqual(
+    errors.map(({ outcome, error }) => [outcome, error]),
+    [["client_error", "The engine answered 400."]],
+  );
+});
+
 test("while somebody looks, choices come with what each candidate would have cost, and engines with their own figures", async (t) => {
   const engines = await Promise.all([0, 1].map(() => startEngine({ models: ["tiny"], preset: "fast" })));
   for (const engine of engines) t.after(() => engine.close());
