@@ -74,7 +74,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
       row(
         "A11",
         "Counting tokens",
-        "Tokens are counted from `usage`, never from events: one event may carry several tokens, or none. An answer without usage is counted as such.",
+        "Tokens are counted from `usage`, never from events: one event may carry several tokens, or none. An answer without usage is counted as such; with `--inject-stream-usage` the router asks for it, and the client gets the stream that it has asked for.",
       ),
     ],
   },
@@ -100,7 +100,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
       row(
         "B4",
         "Time limits",
-        "Connect, first event, idle and total are four settings with four error codes, and nothing else limits a request.",
+        "Connect, first event, idle and total are four settings with four error codes; the client may name a total of its own, and nothing else limits a request.",
       ),
       row(
         "B5",

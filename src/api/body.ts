@@ -11,6 +11,13 @@ const maxTextBytes = 8 * 1024;
 
 const beyondAscii = /[\x80-\xff]/;
 
+/** Bytes [start, end) of a body, and what stands there instead. */
+export interface Edit {
+  readonly start: number;
+  readonly end: number;
+  readonly bytes: Buffer;
+}
+
 export class Body {
   readonly #pool: BufferPool;
   #buffer: Buffer | null = null;
@@ -91,9 +98,16 @@ export class Body {
     return this.#buffer === null ? "" : this.#buffer.toString("utf8", start, end);
   }
 
-  /** Its pieces with bytes [start, end) replaced; the body itself stays as it is. */
-  splice(start: number, end: number, replacement: Buffer): Buffer[] {
-    return [this.slice(0, start), replacement, this.slice(end, this.#length)].filter((piece) => piece.length > 0);
+  /** Its pieces with some bytes replaced; the body itself stays as it is. @param edits apart from each other */
+  edited(edits: readonly Edit[]): Buffer[] {
+    const pieces: Buffer[] = [];
+    let at = 0;
+    for (const { start, end, bytes } of edits.toSorted((a, b) => a.start - b.start)) {
+      pieces.push(this.slice(at, start), bytes);
+      at = end;
+    }
+    pieces.push(this.slice(at, this.#length));
+    return pieces.filter((piece) => piece.length > 0);
   }
 
   /**

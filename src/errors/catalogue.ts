@@ -296,7 +296,7 @@ export const errorCatalogue = {
     outcome: "engine_timeout",
     countsAgainstEndpoint: false,
     label: "policy_total_timeout",
-    when: "The request took longer than `--total-timeout-seconds`.",
+    when: "The request took longer than `--total-timeout-seconds`, or than its client waits: `x-request-timeout`, or, until the answer begins, `x-stainless-timeout`.",
     fix: "Ask for fewer tokens, or raise the limit.",
   },
   stream_interrupted: {

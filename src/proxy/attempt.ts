@@ -16,6 +16,7 @@ import { PlainRelay } from "./plain-relay.ts";
 import type { Relay, RelayOwner } from "./relay.ts";
 import type { StreamPace } from "./stream-pace.ts";
 import { StreamRelay } from "./stream-relay.ts";
+import { UsageFilter } from "./usage-filter.ts";
 
 /** An error body is read up to here before another endpoint is tried. */
 const maxHeldBytes = 64 * 1024;
@@ -112,11 +113,16 @@ export class Attempt implements EngineReceiver {
     }
     if (stream) {
       this.streaming = true;
-      this.#relay =
-        this.#seam === null
-          ? new StreamRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id)
-          : new ContinuedRelay(this.#owner, this.#connection, head, this.#seam, this.endpoint.id);
+      this.#relay = this.#streamRelay(head);
     } else this.#relay = new PlainRelay(this.#owner, this.#connection, head, this.#row, this.endpoint.id);
+  }
+
+  #streamRelay(head: ResponseHead): Relay {
+    const owner = this.#owner;
+    const { id } = this.endpoint;
+    if (this.#seam !== null) return new ContinuedRelay(owner, this.#connection, head, this.#seam, id);
+    const relay = new StreamRelay(owner, this.#connection, head, this.#row, id);
+    return owner.asksForUsage === true ? new UsageFilter(owner, relay) : relay;
   }
 
   onChunkData(buf: Buffer, start: number, end: number): void {

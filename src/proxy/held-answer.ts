@@ -17,14 +17,15 @@ interface LastWord {
 /** The answer that the client gets. @param jitter 0 to 1; spreads the next attempts of clients */
 export function lastWord(answer: HeldAnswer, failure: AttemptFailure, requestId: string, jitter: number): LastWord {
   const fromStream = answer.head.mediaType === "text/event-stream";
-  const status = fromStream ? errorStatus(answer.body) : answer.head.status;
   const busy = failure.outcome === "busy";
+  // vLLM's full queue is a 503: to clients and to those who count errors it is the same thing as ours
+  const status = busy ? 429 : fromStream ? errorStatus(answer.body) : answer.head.status;
   const headers: HeaderList = fromStream ? ["content-type", "application/json"] : answer.head.headers;
   const extra = status < 500 && !busy ? [] : ["x-should-retry", String(busy)];
   if (busy) extra.push(...delayBeside(headers, jitter));
   return {
     status,
-    head: ownHead(status, fromStream ? "" : answer.head.reason, headers, requestId, extra),
+    head: ownHead(status, status === answer.head.status ? answer.head.reason : "", headers, requestId, extra),
     body: fromStream ? firstLine(answer.body) : answer.body,
     outcome: busy ? "queue_full" : status < 500 ? "client_error" : "engine_error",
   };

@@ -1,6 +1,6 @@
 // Reads a request's body and finds in its bytes what the router needs to know: the model, the session, whether a stream is
 // wanted. The body itself is kept as it came; an alias is replaced by splicing the bytes of that one value.
-import type { Body } from "../api/body.ts";
+import type { Body, Edit } from "../api/body.ts";
 import { FieldNames, JsonFieldScanner } from "../api/json-fields.ts";
 import { findFormField, formBoundary } from "../api/multipart.ts";
 import type { RelayRow } from "../api/table.ts";
@@ -89,12 +89,30 @@ export class Intake {
     };
   }
 
-  /** The body with another model in it; as it came where `model` is null. */
-  outgoing(model: string | null): OutgoingBody {
+  /** The body with another model in it; as it came where `model` is null. @param more to be changed in it */
+  outgoing(model: string | null, more: Edit | null = null): OutgoingBody {
+    const edits = more === null ? [] : [more];
     const range = this.#modelRange;
-    if (model === null || range === null) return this.body.outgoing();
-    const value = this.#boundary === null ? JSON.stringify(model) : model;
-    return this.body.splice(range.start, range.end, Buffer.from(value));
+    if (model !== null && range !== null) {
+      const value = this.#boundary === null ? JSON.stringify(model) : model;
+      edits.push({ ...range, bytes: Buffer.from(value) });
+    }
+    return edits.length === 0 ? this.body.outgoing() : this.body.edited(edits);
+  }
+
+  /** What makes a stream tell its usage; null = the client has asked for it, or what it says is the engine's to refuse. */
+  usageEdit(): Edit | null {
+    const range = this.#scanner?.range("stream_options") ?? null;
+    if (range === null) {
+      const end = this.body.whole().lastIndexOf("}");
+      return { start: end, end, bytes: Buffer.from(',"stream_options":{"include_usage":true}') };
+    }
+    const options = this.#value("stream_options");
+    if (options !== null && (typeof options !== "object" || Array.isArray(options))) return null;
+    if (options !== null && "include_usage" in options && options.include_usage !== false) return null;
+    // without the end's usage the client gets none in between either
+    const wanted = { ...options, include_usage: true, continuous_usage_stats: false };
+    return { ...range, bytes: Buffer.from(JSON.stringify(wanted)) };
   }
 
   #formFacts(boundary: string): RequestFacts {
@@ -142,10 +160,10 @@ let wanted = { responses: new FieldNames([]), others: new FieldNames([]), sessio
 function wantedFields(responses: boolean, sessionField: string | null): FieldNames {
   const session = sessionField ?? "model";
   if (wanted.sessionField !== session) {
-    const others = [...new Set(["model", "stream", session])];
+    const names = [...new Set(["model", "stream", session])];
     wanted = {
-      others: new FieldNames(others),
-      responses: new FieldNames([...others, "previous_response_id"]),
+      others: new FieldNames([...names, "stream_options"]),
+      responses: new FieldNames([...names, "previous_response_id"]),
       sessionField: session,
     };
   }

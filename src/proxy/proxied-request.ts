@@ -52,7 +52,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #model: string | null = null;
   /** What ends the head towards an engine. */
   #headEnd = "";
+  /** The body in the client's words, but for an alias. */
   #outgoing: OutgoingBody = "";
+  /** As it is sent. */
+  #sent: OutgoingBody = "";
+  asksForUsage = false;
   #session: string | null = null;
   #placed: RequestPlacement | null = null;
   /** null = it does not wait in the queue. */
@@ -148,7 +152,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.routed(this.#model);
     this.#session = this.#plan.session ?? facts.sessionField;
     this.#outgoing = this.#intake?.outgoing(this.#model === facts.model ? null : this.#model) ?? "";
-    const bytes = lengthOf(this.#outgoing);
+    this.#sent = this.#withUsage(facts) ?? this.#outgoing;
+    const bytes = lengthOf(this.#sent);
     const model = this.#model ?? "";
     this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
     const hasBody = exchange.head.method === "POST" || bytes > 0;
@@ -161,6 +166,15 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       },
       (error) => this.#fail(asLmstack(error)),
     );
+  }
+
+  /** The body as it asks for the usage of its stream; null where that is not wanted, or asked already. */
+  #withUsage({ stream, model }: RequestFacts): OutgoingBody | null {
+    const { api } = this.#row;
+    if (!this.ctx.config.injectStreamUsage || !stream || (api !== "chat" && api !== "completions")) return null;
+    const edit = this.#intake?.usageEdit() ?? null;
+    this.asksForUsage = edit !== null;
+    return edit === null ? null : (this.#intake?.outgoing(this.#model === model ? null : this.#model, edit) ?? null);
   }
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
@@ -267,7 +281,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   #send(selection: Selection, fresh: boolean, nowMs: number): void {
     const attempt = this.#begin(selection, this, null, fresh, nowMs);
     const head = this.#plan.headFor(selection.endpoint) + this.#record.traceLine + this.#headEnd;
-    attempt.send(head, this.#outgoing, this.exchange.head.method === "HEAD");
+    attempt.send(head, this.#sent, this.exchange.head.method === "HEAD");
   }
 
   #begin(selection: Selection, owner: RelayOwner, seam: Seam | null, fresh: boolean, nowMs: number): Attempt {
@@ -488,6 +502,17 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#lookAtWait(this.#wait, nowMs);
       return;
     }
+    const { patienceMs, patientInStream } = this.#plan;
+    const bound = patienceMs > 0 && !(patientInStream && this.exchange.started);
+    if (bound && nowMs - this.exchange.receivedAtMs >= patienceMs) {
+      this.#fail(
+        new LmstackError(
+          "total_timeout",
+          `The answer took longer than the ${patienceMs / 1000} s that the client waits.`,
+        ),
+      );
+      return;
+    }
     const attempt = this.#attempt;
     const begun = this.#client.heartbeat(attempt, nowMs, this.#plan.heartbeats ? timeouts.sseHeartbeatMs : 0);
     if (begun && attempt?.head) this.#record.answering(attempt.head.status);
@@ -524,6 +549,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.ctx.bufferedBytes -= this.#reserved;
       this.#reserved = 0;
       this.#intake = null;
+      this.#sent = "";
       return;
     }
     this.#releaseBody();
@@ -544,6 +570,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.ctx.bufferedBytes -= this.#reserved;
     this.#reserved = 0;
     this.#outgoing = "";
+    this.#sent = "";
     this.#intake = null;
     // the engine's socket may still be taking it
     this.#body.release(this.#attempt === null || this.#attempt.requestSent);

@@ -11,6 +11,8 @@ import type { KeptStream } from "./migration/kept-stream.ts";
 /** What a relay tells the request that it serves. */
 export interface RelayOwner {
   readonly exchange: Exchange;
+  /** The router has asked for the stream's usage, and the client has not. */
+  readonly asksForUsage?: boolean;
   /** A connection was made for it. @param startedMs when that began, by the clock */
   connected(startedMs: number): void;
   /** Takes what passes of a stream that another engine could go on with; null = this stream is none. */

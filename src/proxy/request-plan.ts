@@ -26,6 +26,8 @@ export class RequestPlan {
   readonly session: string | null;
   /** How long the client says that it waits for its answer; 0 = it does not say. */
   readonly patienceMs: number;
+  /** That is for the beginning of the answer only: SDKs let a stream run for as long as it likes. */
+  readonly patientInStream: boolean;
   /** The client asks why its requests go where they go, and may know. */
   readonly explain: boolean;
   readonly #method: string;
@@ -50,7 +52,9 @@ export class RequestPlan {
       key === null
         ? (exchange.header("x-session-id") ?? exchange.header("x-user-id"))
         : exchange.header(key.toLowerCase());
-    this.patienceMs = patienceOf(exchange);
+    const deadline = exchange.header("x-request-timeout");
+    this.patienceMs = patienceOf(deadline ?? exchange.header("x-stainless-timeout"));
+    this.patientInStream = deadline === null;
     this.explain = mayExplain(exchange, ctx);
     this.#method = exchange.head.method;
     this.#fields = forwardFields(exchange, ctx);
@@ -81,9 +85,8 @@ export class RequestPlan {
   }
 }
 
-/** Seconds: official SDKs send their own limit as `x-stainless-timeout`. */
-function patienceOf(exchange: Exchange): number {
-  const said = exchange.header("x-request-timeout") ?? exchange.header("x-stainless-timeout");
+/** @param said seconds; official SDKs send their own limit as `x-stainless-timeout` */
+function patienceOf(said: string | null): number {
   const seconds = said === null || !/^[0-9]+([.][0-9]+)?$/.test(said) ? 0 : Number(said);
   return Number.isFinite(seconds) ? seconds * 1000 : 0;
 }

@@ -303,8 +303,12 @@ test("C5: no comments where --sse-heartbeat-seconds is 0, and none into answers 
 // --- B4
 
 /** Sends a request, waits until the engine has it, and lets time pass. */
-async function timedOut({ engine, router, clock }: Stage, ms: number): Promise<ClientResponse> {
-  const asked = post(router.port, "/v1/chat/completions", body);
+async function timedOut(
+  { engine, router, clock }: Stage,
+  ms: number,
+  fields: readonly string[] = [],
+): Promise<ClientResponse> {
+  const asked = post(router.port, "/v1/chat/completions", body, fields);
   await until(() => engine.requests.length === 1, "the engine has the request");
   await turns(10);
   clock.advance(ms);
@@ -398,6 +402,37 @@ test("B4: --total-timeout-seconds after the last event, before the framing's end
   const stream = await timedOut(here, 2200);
   assert.match(stream.text, /^data: .*"one".*\n\ndata: \[DONE\]\n\n$/);
   assert.ok(stream.complete);
+});
+
+test("B4: x-request-timeout ends any request when its client waits no longer, before the answer and inside of it", async (t) => {
+  const here = await stage(t, []);
+  here.engine.script(() => undefined);
+  const none = errorOf(await timedOut(here, 2200, ["x-request-timeout: 2"]));
+  assert.deepEqual([none.status, none.code], [504, "total_timeout"]);
+  assert.match(none.message, /longer than the 2 s that the client waits/);
+  assert.equal(here.router.context.registry.list()[0]?.breaker.ejected, 0);
+  const other = await stage(t, []);
+  other.engine.script(({ connection }) =>
+    connection.write(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))])),
+  );
+  const stream = await timedOut(other, 2200, ["x-request-timeout: 2"]);
+  assert.match(stream.text, /"code":"total_timeout"\}\}\n\n$/);
+});
+
+test("B4: x-stainless-timeout, which SDKs send, ends a request before its answer and not a stream that has begun", async (t) => {
+  const here = await stage(t, []);
+  here.engine.script(() => undefined);
+  const none = errorOf(await timedOut(here, 2200, ["x-stainless-timeout: 2"]));
+  assert.deepEqual([none.status, none.code], [504, "total_timeout"]);
+  const other = await stage(t, []);
+  other.engine.script(async ({ connection }) => {
+    await connection.flushed(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))]));
+    await until(() => other.router.context.registry.list()[0]?.running === 1, "the stream has begun");
+    other.clock.advance(5000);
+    connection.write(Buffer.concat([chunk(event("two")), chunk(done), Buffer.from(lastChunk)]));
+  });
+  const stream = await post(other.router.port, "/v1/chat/completions", body, ["x-stainless-timeout: 2"]);
+  assert.match(stream.text, /"two".*\[DONE\]/s);
 });
 
 test("B4: no connection within --connect-timeout-seconds: another endpoint; 504 engine_connect_timeout with none left", async (t) => {

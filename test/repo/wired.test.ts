@@ -7,9 +7,7 @@ import { optionOf, type OptionName } from "../../src/config/catalogue/index.ts";
 import { readText, repositoryFiles } from "./documents.ts";
 
 /** Values that nobody reads yet, with the option that says so. */
-const waiting: Readonly<Record<string, OptionName>> = {
-  injectStreamUsage: "inject-stream-usage",
-};
+const waiting: Readonly<Record<string, OptionName>> = {};
 
 /** Names of all values in it, however deep. */
 function namesIn(value: object): string[] {

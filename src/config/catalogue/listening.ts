@@ -144,8 +144,7 @@ export const listeningOptions = {
     group: "Connections to engines",
     commands,
     default: false,
-    state: "not yet",
-    help: "Ask engines for the usage of each stream, so that tokens are counted, and take the extra event out again. Off, since it changes the request's body.",
+    help: "Ask engines for the usage of completions and chats that are streamed, so that their tokens are counted, and take the extra event out again. Off, since it changes the request's body, and vLLM's `system_fingerprint` goes with that event.",
   }),
   "engine-tls-ca-file": file({
     group: "Connections to engines",
