@@ -49,9 +49,15 @@ export function retryAfterHeaders(jitter: number): string[] {
 /** The event that tells a reader of a stream that it ends here and is not whole. */
 export function errorFrame(error: LmstackError, shape: ErrorShape, requestId: string): string {
   if (shape === "anthropic") return `event: error\ndata: ${errorJson(error, shape, requestId)}\n\n`;
-  if (shape === "responses") {
-    const data = JSON.stringify({ type: "error", code: error.code, message: error.message, param: error.param });
-    return `event: error\ndata: ${data}\n\n`;
-  }
+  if (shape === "responses") return `event: error\ndata: ${responsesError(error)}\n\n`;
   return `data: ${errorJson(error, shape, requestId)}\n\n`;
+}
+
+/**
+ * The documented event, and its fields once more under `error`, as OpenAI itself sends them: the official SDKs throw for such an
+ * event, and pass the other kind on, after which a reader that only waits for the end takes half of an answer for all of it.
+ */
+function responsesError({ definition, code, message, param }: LmstackError): string {
+  const error = { type: definition.openaiType, code, message, param };
+  return JSON.stringify({ type: "error", code, message, param, error });
 }

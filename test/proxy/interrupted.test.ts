@@ -167,9 +167,10 @@ test("C1: on /v1/responses the frame is that of the Responses API", async (t) =>
   const response = await post(router.port, "/v1/responses", '{"model":"test-model","input":"x","stream":true}');
   const match = /\n\nevent: error\ndata: (.*)\n\n$/.exec(response.text);
   assert.ok(match, response.text);
-  const frame = JSON.parse(match[1] ?? "") as { type: string; code: string; message: string };
+  const frame = JSON.parse(match[1] ?? "") as { type: string; code: string; message: string; error: object };
   assert.equal(frame.type, "error");
   assert.equal(frame.code, "stream_interrupted");
+  assert.deepEqual(frame.error, { type: "api_error", code: frame.code, message: frame.message, param: null });
 });
 
 for (const together of [true, false]) {
