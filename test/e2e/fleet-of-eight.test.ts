@@ -103,12 +103,11 @@ test("one hung, one slow, one flapping and one half-dead engine among eight: no 
     const p99 = broken.load.quantile(0.99, sinceMs);
     const reference = healthy.load.quantile(0.99, sinceMs);
     const requests = served(broken, sinceMs, names);
-    // what the slow one costs is the policy's to weigh, and printed; what is broken must not be felt at all
-    const swift = requests.filter(({ engine }) => engine !== "slow");
-    ratio = (swift[Math.floor(swift.length * 0.01)]?.tookMs ?? Number.NaN) / reference;
+    ratio = p99 / reference;
+    const onSlow = requests.filter(({ engine }) => engine === "slow").length;
     process.stdout.write(
-      `p99 ${reference.toFixed(1)} ms healthy, ${p99.toFixed(1)} ms with four broken (${(p99 / reference).toFixed(2)} times), ` +
-        `without the ${requests.length - swift.length} of ${requests.length} requests on the slow one ${ratio.toFixed(2)} times; mark ${mark}\n`,
+      `p99 ${reference.toFixed(1)} ms healthy, ${p99.toFixed(1)} ms with four broken (${ratio.toFixed(2)} times, mark ${mark}); ` +
+        `${onSlow} of ${requests.length} requests on the slow one\n`,
     );
     if (ratio <= mark) break;
     for (const { tookMs, attempts, engine } of requests.slice(0, 12))
