@@ -179,3 +179,7 @@ function describe(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
+
+export function lengthOf(body: OutgoingBody): number {
+  return typeof body === "string" ? body.length : body.reduce((sum, piece) => sum + piece.length, 0);
+}

@@ -20,7 +20,7 @@ import { EndpointWait } from "./endpoint-wait.ts";
 import type { AttemptFailure } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
 import { isClientsFault } from "./held-answer.ts";
-import { Intake, type RequestFacts } from "./intake.ts";
+import { Intake, lengthOf, type RequestFacts } from "./intake.ts";
 import { KeptStream } from "./migration/kept-stream.ts";
 import type { Seam } from "./migration/seam.ts";
 import { canGoOn, StreamMigration, type MigrationHost } from "./migration/stream-migration.ts";
@@ -592,10 +592,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.exchange.onDrain = null;
     this.#record.ended(outcome, status, error);
   }
-}
-
-function lengthOf(body: OutgoingBody): number {
-  return typeof body === "string" ? body.length : body.reduce((sum, piece) => sum + piece.length, 0);
 }
 
 function asLmstack(error: unknown): LmstackError {

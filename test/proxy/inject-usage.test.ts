@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { startEngine } from "../../src/engine/serve.ts";
 import { dataOf, post, type ClientResponse } from "../helpers/http-client.ts";
 import { chunk, done, event, lastChunk, startRawEngine, streamHead, wholeStream } from "../helpers/raw-engine.ts";
-import type { RawEngine } from "../helpers/raw-engine.ts";
+import type { RawConnection, RawEngine } from "../helpers/raw-engine.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
 
 const chat = "/v1/chat/completions";
@@ -61,9 +61,10 @@ test("A11: wherever the engine's bytes are cut, the event with the usage does no
         ...pieces.map((piece) => chunk(piece.toString("latin1"))),
         Buffer.from(lastChunk),
       ]);
-      engine.script(async ({ connection }) => {
+      const send = async (connection: RawConnection): Promise<void> => {
         for (const part of split(wire, segments)) await connection.flushed(part);
-      });
+      };
+      engine.script(({ connection }) => void send(connection));
       const response = await post(router.port, chat, { model: "test-model", messages: [], stream: true });
       assert.ok(response.complete);
       assert.deepEqual(dataOf(response), streamed);

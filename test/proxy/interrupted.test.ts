@@ -426,12 +426,13 @@ test("B4: x-stainless-timeout, which SDKs send, ends a request before its answer
   const none = errorOf(await timedOut(here, 2200, ["x-stainless-timeout: 2"]));
   assert.deepEqual([none.status, none.code], [504, "total_timeout"]);
   const other = await stage(t, []);
-  other.engine.script(async ({ connection }) => {
+  const send = async (connection: RawConnection): Promise<void> => {
     await connection.flushed(Buffer.concat([Buffer.from(streamHead()), chunk(event("one"))]));
     await until(() => other.router.context.registry.list()[0]?.running === 1, "the stream has begun");
     other.clock.advance(5000);
     connection.write(Buffer.concat([chunk(event("two")), chunk(done), Buffer.from(lastChunk)]));
-  });
+  };
+  other.engine.script(({ connection }) => void send(connection));
   const stream = await post(other.router.port, "/v1/chat/completions", body, ["x-stainless-timeout: 2"]);
   assert.match(stream.text, /"two".*\[DONE\]/s);
 });
