@@ -1,7 +1,13 @@
 // Requests that wait in the router because the policy said so: one line for each model, ordered by late binding. It is looked
 // at when the load on an endpoint has gone down, and a few times a second anyhow, as tokens are computed without a word.
 import type { Clock, Timer } from "../clock.ts";
-import { LateBinding, type Handover, type Waiting } from "../routing/late-binding.ts";
+import {
+  LateBinding,
+  defaultLateBinding,
+  type Handover,
+  type LateBindingOptions,
+  type Waiting,
+} from "../routing/late-binding.ts";
 import type { Candidate, Policy } from "../routing/policy.ts";
 
 export interface QueuedRequest extends Waiting {
@@ -17,6 +23,7 @@ export interface RequestQueueOptions {
   /** Of one model; absent = any number. */
   readonly maxRequests?: number;
   readonly maxTokens?: number;
+  readonly lateBinding?: LateBindingOptions;
 }
 
 /** Tokens are prefilled meanwhile: what is full now may not be so then. */
@@ -64,8 +71,8 @@ export class RequestQueue {
     const { model } = request.view;
     let line = this.#lines.get(model);
     if (line === undefined) {
-      const { policy, random } = this.#options;
-      line = new LateBinding(policy, random);
+      const { policy, random, lateBinding = defaultLateBinding } = this.#options;
+      line = new LateBinding(policy, random, lateBinding);
       this.#lines.set(model, line);
     }
     line.add(request, uncachedTokens, candidates, this.#options.clock.nowMs());

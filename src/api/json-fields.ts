@@ -170,6 +170,7 @@ export class JsonFieldScanner {
         at = stop + 1;
       }
       this.#escaped = false;
+      at = behindNumbers(buf, at, end);
       for (; at < end; at++) {
         const code = buf[at];
         if (code === quoteByte) {
@@ -295,6 +296,22 @@ export function stringEnd(buf: Buffer, from: number, end: number): number {
     if (!odd) return found;
     at = found + 1;
   }
+}
+
+/** Shorter lists are looked at byte by byte. */
+const longListBytes = 4096;
+
+/**
+ * Where a list of numbers begins, its end, found without a look at each of its bytes: a prompt of 100,000 token ids has
+ * 600,000 of them. Else where it was asked for.
+ */
+export function behindNumbers(buf: Buffer, at: number, end: number): number {
+  const first = buf[at] ?? 0;
+  if (end - at < longListBytes || first < 0x30 || first > 0x39) return at;
+  const stop = buf.indexOf(0x5d, at);
+  if (stop < at + longListBytes || stop >= end) return at;
+  const inside = buf.subarray(at, stop);
+  return [quoteByte, 0x5b, 0x7b, 0x7d].some((byte) => inside.includes(byte)) ? at : stop;
 }
 
 function hasEscape(buf: Buffer, from: number, to: number): boolean {

@@ -55,22 +55,25 @@ export interface Tokenizable {
 
 const none = (reason: UntokenizedReason): TokenizeAsk => ({ kind: "none", reason });
 
-/** @param body a complete JSON object */
-export function tokenizable(api: ApiName, body: Buffer): Tokenizable {
+/**
+ * @param body a complete JSON object
+ * @param ids of its prompt, where that is a list of them and has been read already: 100,000 take their time
+ */
+export function tokenizable(api: ApiName, body: Buffer, ids: Uint32Array | null = null): Tokenizable {
   const scanner = new JsonFieldScanner(fieldNames);
   scanner.feed(body);
   scanner.end();
   const fields = new Fields(body, (name) => scanner.range(name));
   const salt = fields.value("cache_salt");
-  return { ask: askOf(api, fields), cacheSalt: typeof salt === "string" && salt !== "" ? salt : null };
+  return { ask: askOf(api, fields, ids), cacheSalt: typeof salt === "string" && salt !== "" ? salt : null };
 }
 
-function askOf(api: ApiName, fields: Fields): TokenizeAsk {
+function askOf(api: ApiName, fields: Fields, ids: Uint32Array | null): TokenizeAsk {
   // a prompt that the engine cuts, or that is no tokens
   if (fields.raw("truncate_prompt_tokens") !== null || fields.raw("prompt_embeds") !== null) return none("other_shape");
   switch (api) {
     case "completions":
-      return completionAsk(fields);
+      return completionAsk(fields, ids);
     case "chat":
       return chatAsk(fields);
     case "messages":
@@ -82,11 +85,12 @@ function askOf(api: ApiName, fields: Fields): TokenizeAsk {
   }
 }
 
-function completionAsk(fields: Fields): TokenizeAsk {
+function completionAsk(fields: Fields, ids: Uint32Array | null): TokenizeAsk {
   const raw = fields.raw("prompt");
   if (raw === null) return none("other_shape");
   if (raw[0] === quote) return { kind: "text", prompt: raw, addSpecialTokens: fields.flag("add_special_tokens") };
   if (raw[0] !== openList) return none("other_shape");
+  if (ids !== null) return { kind: "ids", ids };
   const value: unknown = parsed(raw);
   if (!Array.isArray(value) || value.length === 0) return none("other_shape");
   const [only, ...others] = value as readonly unknown[];

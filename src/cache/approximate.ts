@@ -8,6 +8,8 @@ import type { CacheView } from "./view.ts";
 export interface ApproximateIndexOptions {
   /** Memory of all parts together. */
   readonly maxBytes: number;
+  /** A shorter match is none; in the unit of prompts. Absent = any counts. */
+  readonly leastMatch?: number;
 }
 
 /** What an engine says about its cache (`vllm:cache_config_info`). */
@@ -54,11 +56,13 @@ interface Part {
 export class ApproximateIndex implements CacheView {
   readonly complete = false;
   readonly #maxBytes: number;
+  readonly #leastMatch: number;
   readonly #parts = new Map<string, Part>();
   #bytes = 0;
 
   constructor(options: ApproximateIndexOptions = { maxBytes: defaultIndexBytes }) {
     this.#maxBytes = options.maxBytes;
+    this.#leastMatch = options.leastMatch ?? 0;
   }
 
   /** Memory of the index. */
@@ -77,7 +81,7 @@ export class ApproximateIndex implements CacheView {
     const part = this.#parts.get(endpoint);
     if (part === undefined || !part.engine.caching) return 0;
     const blocks = part.blocks.match(prompt);
-    if (blocks === 0) return 0;
+    if (blocks === 0 || blocks * prompt.blockSize < this.#leastMatch) return 0;
     const { blockTokens } = part.engine;
     const tokens = Math.min((blocks * prompt.blockSize) / prompt.perToken, promptTokens(prompt) - 1);
     return Math.floor(tokens / blockTokens) * blockTokens;

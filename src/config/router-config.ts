@@ -122,6 +122,7 @@ class Builder {
         streamBytes: v["migration-stream-bytes"],
         budgetBytes: v["migrate-streams"] ? v["migration-budget-bytes"] : 0,
       },
+      leastMatchBytes: v["prefix-min-match-length"],
       kvEvents: {
         indexMaxBytes: v["kv-index-max-bytes"],
         tokenizers: this.#tokenizers(),

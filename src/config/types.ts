@@ -152,6 +152,8 @@ export interface RouterConfig {
     /** Of all together, with their requests; 0 = off. */
     readonly budgetBytes: number;
   };
+  /** Shorter matches of prompts count for nothing. */
+  readonly leastMatchBytes: number;
   /** For `kvaware`. */
   readonly kvEvents: {
     readonly indexMaxBytes: number;

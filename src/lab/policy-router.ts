@@ -6,7 +6,7 @@ import { ApproximateIndex, type Placement } from "../cache/approximate.ts";
 import type { Prompt } from "../cache/prompt.ts";
 import type { CacheView } from "../cache/view.ts";
 import type { Random } from "../engine/core/index.ts";
-import type { Handover } from "../routing/late-binding.ts";
+import { defaultLateBinding, type Handover, type LateBindingOptions } from "../routing/late-binding.ts";
 import { EndpointLoad, type LoadTicket } from "../routing/load.ts";
 import { isWait, type Candidate, type Choice, type Policy, type RequestView } from "../routing/policy.ts";
 import { engineBlockTokens, type LabFleet, type LabRouter } from "./simulation.ts";
@@ -23,6 +23,8 @@ export interface PolicyRouterOptions {
   readonly scrapeMs: number;
   /** Share of the requests that other routers get. */
   readonly othersShare: number;
+  /** Absent = as the router. */
+  readonly lateBinding?: LateBindingOptions;
 }
 
 /** A prompt that also says which request it is of: the exact view asks the engines themselves. */
@@ -66,7 +68,7 @@ class WaitingRequest implements QueuedRequest {
 }
 
 export function policyRouter(
-  { make, view, waits, scrapeMs, othersShare }: PolicyRouterOptions,
+  { make, view, waits, scrapeMs, othersShare, lateBinding = defaultLateBinding }: PolicyRouterOptions,
   fleet: LabFleet,
   prompts: readonly LabPrompt[],
   random: Random,
@@ -86,7 +88,7 @@ export function policyRouter(
   }
   const exact = view === "exact" ? new ExactView(fleet) : null;
   const policy = make(exact ?? index);
-  const queue = new RequestQueue({ clock, random: unit, policy });
+  const queue = new RequestQueue({ clock, random: unit, policy, lateBinding });
   const sent = new Map<number, Sent>();
 
   const scrape = (): void => {

@@ -41,8 +41,9 @@ export class Prefixes {
   readonly #lengths = new TokenLengths();
   readonly #hasher = new BlockHasher();
 
-  constructor(maxBytes: number) {
-    this.index = new ApproximateIndex({ maxBytes });
+  /** @param leastMatchBytes shorter matches count for nothing */
+  constructor(maxBytes: number, leastMatchBytes = 0) {
+    this.index = new ApproximateIndex({ maxBytes, leastMatch: leastMatchBytes });
   }
 
   /**

@@ -135,7 +135,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
       for (const request of ctx.active) request.engineStalled(endpoint);
     },
   });
-  const prefixes = new Prefixes(256 * 1024 * 1024);
+  const prefixes = new Prefixes(256 * 1024 * 1024, config.leastMatchBytes);
   const kv = new KvAware({
     clock,
     random,

@@ -1,7 +1,12 @@
 // What a choice costs: reading a prompt and choosing among 8 endpoints and among 4,000, and the memory of the index under ten
 // million distinct blocks. Read by people: `npm run bench:routing`. The marks beside the figures are for a machine at rest.
 import { parseArgs } from "node:util";
+import { tokenizable } from "../../src/api/tokenize.ts";
 import { ApproximateIndex } from "../../src/cache/approximate.ts";
+import { ExactIndex } from "../../src/cache/exact.ts";
+import type { Batch } from "../../src/cache/kv-events/decode.ts";
+import { TokenPrompt } from "../../src/cache/token-blocks.ts";
+import { layered } from "../../src/cache/view.ts";
 import { promptOfBlockIds } from "../../src/cache/prompt.ts";
 import { Prefixes, askOfLength, type Ask } from "../../src/proxy/prefixes.ts";
 import { costPolicy } from "../../src/routing/cost.ts";
@@ -80,6 +85,53 @@ for (const [count, bytes, turns, mark] of [
     const choice = choose(viewOf(ask, round), candidates, random);
     const id = candidates[choice.index]?.id ?? "";
     if (ask.prompt !== null) prefixes.index.sent(id, ask.prompt);
+  });
+}
+
+/** One event that says that a chain of blocks of 16 tokens is held. */
+function stored(tokens: Uint32Array): Batch {
+  const blocks = tokens.length / 16;
+  const ids = new Uint32Array(blocks * 2).map((_, i) => Math.imul(i + 1, 0x9e3779b1));
+  const shared = {
+    blockSize: 16,
+    keys: null,
+    medium: "gpu",
+    group: 0,
+    kind: "full_attention",
+    session: false,
+  } as const;
+  return { seconds: 1, events: [{ type: "stored", ids, parent: null, tokens, ...shared }], bad: [], ignored: 0 };
+}
+
+// kvaware, with a prompt of token ids: read in both ways, looked up in what the engines say, chosen, expected there, ended
+for (const [count, length, mark] of [
+  [8, 100_000, "2,000"],
+  [4000, 320, "1,000"],
+] as const) {
+  const prefixes = new Prefixes(256 * 1024 * 1024);
+  const exact = new ExactIndex({ maxBytes: 1024 * 1024 * 1024 });
+  const candidates = fleet(count);
+  const tokens = Uint32Array.from({ length }, () => Math.floor(random() * 150_000));
+  for (const { id } of candidates) exact.apply(exact.addSource(id), stored(tokens));
+  const match = (id: string, { byTokens }: { readonly byTokens?: TokenPrompt }): number =>
+    byTokens === undefined ? -1 : exact.match(id, byTokens);
+  const choose = costPolicy(layered({ complete: true, match }, prefixes.index));
+  const bodies = Array.from({ length: 8 }, (_, i) =>
+    Buffer.from(JSON.stringify({ model: "m", prompt: [...tokens, 7, i] })),
+  );
+  measure(`kvaware, ${length} token ids held by all, ${count} endpoints: all of it`, mark, (round) => {
+    const body = bodies[round % bodies.length] ?? Buffer.alloc(0);
+    const ask = prefixes.read("completions", body, "m");
+    const { prompt } = ask;
+    const ids = prompt?.tokenIds;
+    if (prompt === null || !(ids instanceof Uint32Array)) throw new Error("the ids were not read");
+    const { cacheSalt } = tokenizable("completions", Buffer.from(body), ids);
+    const byTokens = new TokenPrompt(ids, null, cacheSalt);
+    const view = viewOf({ ...ask, prompt: { ...prompt, byTokens } }, round);
+    const id = candidates[choose(view, candidates, random).index]?.id ?? "";
+    const speculation = exact.speculate(id, byTokens);
+    prefixes.index.sent(id, prompt);
+    if (speculation !== null) exact.settle(speculation);
   });
 }
 

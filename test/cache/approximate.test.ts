@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { ApproximateIndex } from "../../src/cache/approximate.ts";
 import { EndpointBlocks } from "../../src/cache/endpoint-blocks.ts";
 import { TokenLengths } from "../../src/cache/token-lengths.ts";
+import { promptOfBlockIds } from "../../src/cache/prompt.ts";
 import { layered } from "../../src/cache/view.ts";
 import { idPrompt, textPrompt } from "./support.ts";
 
@@ -210,4 +211,12 @@ test("a view that can't tell leaves the answer to the next one", () => {
   const view = layered(exact, { complete: false, match: () => 128 });
   assert.equal(view.match("known", prompt), 32);
   assert.equal(view.match("unknown", prompt), 128);
+});
+
+test("a match that is shorter than the least counts for nothing, and all of one that is as long", () => {
+  const index = new ApproximateIndex({ maxBytes: 1e6, leastMatch: 128 });
+  const sent = promptOfBlockIds([1, 2, 3], 64, 192);
+  index.sent("e", sent);
+  assert.equal(index.match("e", promptOfBlockIds([1, 7, 8], 64, 192)), 0);
+  assert.equal(index.match("e", promptOfBlockIds([1, 2, 8], 64, 192)), 128);
 });

@@ -76,7 +76,7 @@ const flags: readonly (readonly [flag: string, value: string | null, fate: Fate]
   ["prefill-model-labels", "p", "warns"],
   ["decode-model-labels", "d", "warns"],
   ["kv-aware-threshold", "2000", "warns"],
-  ["prefix-min-match-length", "0", "warns"],
+  ["prefix-min-match-length", "0", "works"],
   ["max-instance-failover-reroute-attempts", "1", "works"],
   ["lmcache-health-check-interval", "5", "warns"],
   ["lmcache-worker-timeout", "30", "warns"],

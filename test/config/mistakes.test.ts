@@ -275,10 +275,10 @@ test("a secret is never part of a message", () => {
 test("what has no effect, or not yet, is one warning each and no error", () => {
   const { warnings } = parseRouter([
     ..."--lmcache-controller-port 9001 --sentry-dsn https://x@sentry/1 --semantic-cache-dir d".split(" "),
-    ..."--kv-aware-threshold 1".split(" "),
+    ..."--prefill-model-labels p".split(" "),
   ]);
   assert.deepEqual([...warnings].sort(), [
-    "not built yet, ignored: --kv-aware-threshold",
+    "not built yet, ignored: --prefill-model-labels",
     "without effect here, ignored: --sentry-dsn, --lmcache-controller-port, --semantic-cache-dir",
   ]);
 });

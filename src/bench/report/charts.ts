@@ -75,7 +75,9 @@ export function lineChart(chart: Chart): string {
     `<text class="label" x="${(left + width - right) / 2}" y="${height - 6}" text-anchor="middle">${escapeHtml(chart.xLabel)}</text>`,
     `<text class="label" transform="translate(13 ${(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(chart.yLabel)}</text>`,
   );
-  for (const { name, points: all, strong, color } of chart.series) {
+  // what is drawn thick is drawn last: it must not lie below the others
+  const inOrder = chart.series.toSorted((a, b) => Number(a.strong === true) - Number(b.strong === true));
+  for (const { name, points: all, strong, color } of inOrder) {
     const drawn = all
       .filter(([, y]) => Number.isFinite(y))
       .map(([x, y]) => [fixed(toX(x)), fixed(toY(y)), x, y] as const);

@@ -108,8 +108,8 @@ export const routingOptions = {
     default: 2000,
     min: 0,
     unit: "tokens",
-    state: "not yet",
-    help: "For `kvaware`.",
+    state: "no effect",
+    help: "From how long a match on `kvaware` looks at caches: here it weighs every match by the time that it saves.",
   }),
   "prefix-min-match-length": integer({
     group: later,
@@ -117,8 +117,7 @@ export const routingOptions = {
     default: 0,
     min: 0,
     unit: "characters",
-    state: "not yet",
-    help: "For `prefixaware`.",
+    help: "For `prefixaware`: a match that is shorter counts for nothing, and the load alone decides. Bytes of text, in blocks of 256; 0, as a short match saves little and so weighs little anyhow.",
   }),
   "prefill-model-labels": list({
     group: later,
