@@ -19,7 +19,8 @@ export class Nonsense {
   readonly #options: NonsenseOptions;
   readonly #draw: Draw;
   readonly #open = new Set<net.Socket>();
-  readonly #dripping = new Set<net.Socket>();
+  /** Sockets that sit there, the next one to send a byte first, and when it does. */
+  readonly #dripping = new Map<net.Socket, number>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #startMs = performance.now();
   #sent = 0;
@@ -33,9 +34,7 @@ export class Nonsense {
       setInterval(() => this.#shout(), 5),
       // few at a time: a listening queue is short
       setInterval(() => this.#sit(), 5),
-      setInterval(() => {
-        for (const socket of this.#dripping) socket.write("x");
-      }, dripMs),
+      setInterval(() => this.#drip(), 5),
     );
   }
 
@@ -74,8 +73,20 @@ export class Nonsense {
     for (let i = 0; i < 10 && this.#dripping.size < this.#options.sockets; i++) {
       const socket = this.#connect();
       socket.write("POST /v1/completions HTTP/1.1\r\nhost: a\r\nx-drip: ");
-      this.#dripping.add(socket);
+      this.#dripping.set(socket, performance.now() + dripMs);
       socket.once("close", () => this.#dripping.delete(socket));
+    }
+  }
+
+  /** Each its byte a second, and not all at once: that would hold up the process that measures, too. */
+  #drip(): void {
+    const now = performance.now();
+    for (const [socket, dueMs] of this.#dripping) {
+      if (dueMs > now) break;
+      // to the end of the line
+      this.#dripping.delete(socket);
+      this.#dripping.set(socket, now + dripMs);
+      socket.write("x");
     }
   }
 
