@@ -30,6 +30,11 @@ export class TextFrames {
     return this.#lead === null && this.#lessons < maxLessons;
   }
 
+  /** Whether such an event has been seen. */
+  get ready(): boolean {
+    return this.#lead !== null;
+  }
+
   /** Whether bytes [start, end) are such an event. Of the part that all events share only the length is looked at. */
   match(buf: Buffer, start: number, end: number): boolean {
     const lead = this.#lead;

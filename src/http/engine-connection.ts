@@ -61,6 +61,8 @@ const readBytes = 64 * 1024;
  * cache where a buffer for each of a thousand streams would not.
  */
 const sharedBuffer = Buffer.allocUnsafeSlow(readBytes);
+/** Node asks for a buffer after each read and, told nothing, stays with the one it has, without finding its memory again. */
+const sameBuffer = undefined as unknown as Buffer;
 /** A connection that reads more than this at once gets a buffer of its own, so that large answers need not be copied. */
 const largeReadBytes = 4 * 1024;
 const maxHeadBytes = 64 * 1024;
@@ -230,7 +232,7 @@ export class EngineConnection implements ResponseSink {
           if (this.#needsBuffer) {
             this.#needsBuffer = false;
             this.#buffer = Buffer.allocUnsafeSlow(readBytes);
-          }
+          } else if (this.#connected) return sameBuffer;
           return this.#buffer;
         },
         callback: (length: number) => {

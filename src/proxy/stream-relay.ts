@@ -170,12 +170,15 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
    * would do, and touches no state but the exchange's.
    */
   takeRead(buf: Buffer, length: number): boolean {
-    if (length > maxTextBytes || !areEventChunks(buf, length)) return false;
+    if (length > maxTextBytes) return false;
     const kept = this.#kept;
     const plain = kept !== null && kept.keepChunks(buf, length);
-    if (!plain && kept !== null) {
-      if (kept.problem === null) return false;
-      this.#kept = null;
+    if (!plain) {
+      if (!areEventChunks(buf, length)) return false;
+      if (kept !== null) {
+        if (kept.problem === null) return false;
+        this.#kept = null;
+      }
     }
     const text = buf.toString("latin1", 0, length);
     if (!plain && (text.includes(usageText) || text.includes(abortText))) return false;

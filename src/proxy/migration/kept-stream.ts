@@ -2,6 +2,7 @@
 // say beside it. Plain events, which nearly all are, cost the copy of their few letters; others are parsed. It ends by itself
 // where the stream turns out to be one that nobody can continue, and never keeps more than it is allowed to.
 import { TextFrames } from "../../api/text-frames.ts";
+import { objectChunk, objectChunkEnd } from "../../http/event-chunk.ts";
 import type { MigrationBudget } from "./budget.ts";
 import { isRecord, isUnset, type Json } from "./json.ts";
 
@@ -66,24 +67,24 @@ export class KeptStream {
   }
 
   /**
-   * Keeps the text of whole chunks of plain events, and nothing if there is any other among them.
-   * @param buf bytes [0, length) are chunks of one event each
+   * Keeps the text of whole chunks of one plain event each.
+   * @param buf bytes [0, length) begin between two chunks
+   * @returns false = there is something else among them, and nothing was kept
    */
   keepChunks(buf: Buffer, length: number): boolean {
+    const frames = this.#frames;
+    if (!frames.ready) return false;
     const mark = this.#length;
     let at = 0;
     while (at < length) {
-      let size = 0;
-      for (let code = buf[at] ?? 0; code !== cr; code = buf[++at] ?? 0) {
-        size = size * 16 + (code < 0x40 ? code - 0x30 : (code & 0x0f) + 9);
-      }
-      const start = at + 2;
-      if (!this.#frames.match(buf, start, start + size)) {
+      const start = objectChunk(buf, at, length);
+      const end = objectChunkEnd;
+      if (start < 0 || !frames.match(buf, start, end)) {
         this.#length = mark;
         return false;
       }
-      this.#copy(buf, this.#frames.textStart, this.#frames.textEnd);
-      at = start + size + 2;
+      this.#copy(buf, frames.textStart, frames.textEnd);
+      at = end + 2;
     }
     return true;
   }
@@ -211,8 +212,6 @@ export class KeptStream {
     return grown;
   }
 }
-
-const cr = 0x0d;
 
 function isIds(value: Json): value is readonly number[] {
   return Array.isArray(value) && value.every((id) => typeof id === "number");
