@@ -68,26 +68,27 @@ const largeReadBytes = 4 * 1024;
 const maxHeadBytes = 64 * 1024;
 
 export class EngineConnection implements ResponseSink {
+  // side by side, and first: all that is touched for each read in the middle of a stream
+  #taker: ReadTaker | null = null;
+  #buffer: Buffer = sharedBuffer;
+  /** Reads so far: for those who want to know whether the engine is alive without asking the clock at each. */
+  reads = 0;
+  /** The next read needs a buffer that nobody uses. */
+  #needsBuffer = false;
+  #connected = false;
   readonly #socket: net.Socket;
   readonly #clock: Clock;
   readonly #parser: ResponseParser;
   readonly #onClosed: (connection: EngineConnection) => void;
   readonly #onIdle: (connection: EngineConnection) => void;
   #receiver: EngineReceiver | null = null;
-  #taker: ReadTaker | null = null;
-  #buffer: Buffer = sharedBuffer;
-  /** The next read needs a buffer that nobody uses. */
-  #needsBuffer = false;
   #served = 0;
   #answered = false;
   #keepAlive = false;
-  #connected = false;
   #closed = false;
   #paused = false;
   /** When it became idle, by the clock. */
   idleSinceMs = 0;
-  /** Reads so far: for those who want to know whether the engine is alive without asking the clock at each. */
-  reads = 0;
 
   constructor(
     address: EngineAddress,

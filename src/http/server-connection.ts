@@ -38,7 +38,9 @@ const continueLine = "HTTP/1.1 100 Continue\r\n\r\n";
 export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
+  // side by side, and first: all that is touched for each piece of each stream
   readonly #socket: Socket;
+  #closed = false;
   readonly #clock: Clock;
   readonly #limits: ConnectionLimits;
   readonly #handler: ServerHandler;
@@ -55,7 +57,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   /** The client pipelined more than is held: the connection ends with the present answer. */
   #aheadDropped = false;
   #feeding = false;
-  #closed = false;
   #lingering = false;
   #lingered = 0;
   #draining: boolean;

@@ -6,7 +6,7 @@ import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { EngineConnection, ReadTaker } from "../http/engine-connection.ts";
 import { areEventChunks } from "../http/event-chunk.ts";
-import type { Exchange } from "../http/exchange.ts";
+import type { Exchange, TextSink } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
@@ -22,11 +22,16 @@ const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
 const messageEnd = /^(?:event: ?message_stop\r?\n|data: ?\{"type": ?"message_stop")/;
 
 export class StreamRelay implements Relay, FrameSink, ReadTaker {
+  // on the way of each frame: taken out of what holds them, side by side, since a thousand streams do not fit into the
+  // processor's cache
+  /** Takes what passes, so that another engine can go on. */
+  #kept: KeptStream | null;
+  /** Where text leaves for the client; null = by the exchange. */
+  #sink: TextSink | null = null;
+  readonly #exchange: Exchange;
   readonly #owner: RelayOwner;
   readonly #connection: EngineConnection;
   readonly #head: ResponseHead;
-  // on the way of each frame: taken out of what holds them, since a thousand streams do not fit into the processor's cache
-  readonly #exchange: Exchange;
   readonly #canChunk: boolean;
   readonly #lastEvent: RelayRow["lastEvent"];
   readonly #endpointId: string;
@@ -54,8 +59,6 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   #askedForResponseId: boolean;
   /** Events of these APIs need a look only where they are errors, usage or the end. */
   readonly #mayTake: boolean;
-  /** Takes what passes, so that another engine can go on. */
-  #kept: KeptStream | null;
 
   constructor(owner: RelayOwner, connection: EngineConnection, head: ResponseHead, row: RelayRow, endpointId: string) {
     this.#owner = owner;
@@ -182,8 +185,9 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     }
     const text = buf.toString("latin1", 0, length);
     if (!plain && (text.includes(usageText) || text.includes(abortText))) return false;
-    const exchange = this.#exchange;
-    if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
+    this.#sink ??= this.#exchange.sink;
+    const taken = this.#sink === null ? this.#exchange.writeText(text) : this.#sink.writeBytes(text);
+    if (!taken && this.#exchange.needsDrain) this.#connection.pause();
     return true;
   }
 

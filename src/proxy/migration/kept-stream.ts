@@ -31,14 +31,15 @@ export interface ToldTokens {
 const firstBytes = 256;
 
 export class KeptStream {
-  readonly #budget: MigrationBudget;
-  readonly #maxBytes: number;
+  // side by side, and first: all that is touched for each event
   readonly #frames = new TextFrames();
   /** The text as it stands in JSON, UTF-8. */
   #bytes: Buffer | null = null;
   #length = 0;
-  #tokenBytes = 0;
   #problem: StreamProblem | null = null;
+  readonly #budget: MigrationBudget;
+  readonly #maxBytes: number;
+  #tokenBytes = 0;
   identity: StreamIdentity | null = null;
   /** Of streams that carry the ids of their tokens. */
   readonly tokenIds: number[] = [];
