@@ -119,8 +119,21 @@ function notForetold(
   return wrong;
 }
 
-/** Whoever else works on the machine meanwhile takes some steps longer and not others: then it is measured once more. */
-const tries = 3;
+/**
+ * Whoever else works on the machine meanwhile makes some steps take longer and not others, and streams come late: what is
+ * measured has to be seen once in three times.
+ */
+async function seen(measurement: () => Promise<void>): Promise<void> {
+  for (let left = 3; ; left--) {
+    try {
+      await measurement();
+      return;
+    } catch (error) {
+      if (left === 1) throw error;
+      process.stdout.write(`once more, after: ${String(error).slice(0, 300)}\n`);
+    }
+  }
+}
 
 const percent = (part: number): string => `${part < 0 ? "" : "+"}${(part * 100).toFixed(0)} %`;
 
@@ -223,19 +236,17 @@ test("beside a live vLLM with room for all", async (t) => {
     }
   });
 
-  await t.test("steps fitted to some of its bursts foretell the others", async () => {
-    for (let left = tries; ; left--) {
+  await t.test("steps fitted to some of its bursts foretell the others", () =>
+    seen(async () => {
       const measured = await measure(origin, null, 8);
       // a machine that is so busy that events come in heaps shows no steps; queues can be compared all the same
-      const seen = measured[0].every(({ gapsMs }) => quantile(gapsMs, 0.5) > 1);
+      const showsSteps = measured[0].every(({ gapsMs }) => quantile(gapsMs, 0.5) > 1);
       // kept for the second server: of 4.3 GB, it is not started before the first has gone
-      fitted = seen ? fit(measured[0], 2048) : usual;
+      fitted = showsSteps ? fit(measured[0], 2048) : usual;
       process.stdout.write(`fitted: ${JSON.stringify(fitted)}\n`);
-      const wrong = notForetold(measured, fitted, {});
-      if (wrong.length === 0) return;
-      if (left === 1) assert.deepEqual(wrong, []);
-    }
-  });
+      assert.deepEqual(notForetold(measured, fitted, {}), []);
+    }),
+  );
 });
 
 /** Steps as they were on a machine of two cores. */
@@ -266,26 +277,21 @@ test("beside a live vLLM that runs four at a time", async (t) => {
   const preset = fitted;
   assert.ok(preset !== null, "the other server's steps were not fitted");
 
-  await t.test("the steps of the other server foretell how long its queue takes", async () => {
-    for (let left = tries; ; left--) {
-      const wrong = notForetold(await measure(origin, key, 4), preset, narrowCore);
-      if (wrong.length === 0) return;
-      if (left === 1) assert.deepEqual(wrong, []);
-    }
-  });
+  await t.test("the steps of the other server foretell how long its queue takes", () =>
+    seen(async () => {
+      assert.deepEqual(notForetold(await measure(origin, key, 4), preset, narrowCore), []);
+    }),
+  );
 
   for (const burst of bursts) {
     await t.test(`of ${burst.streams} streams as many run and wait as in the simulator`, async () => {
       // for some seconds, so that they are seen
       const longer = { ...burst, promptTokens: 8, maxTokens: burst.streams > 4 ? 96 : 300 };
       const made = simulate(preset, longer, narrowCore);
-      for (let left = tries; ; left--) {
+      await seen(async () => {
         const real = await measureBurst(origin, key, longer, { watch: true });
-        // all of them are there at one time only where none is late
-        if (left > 1 && real.waiting !== made.waiting) continue;
         assert.deepEqual([real.running, real.waiting], [made.running, made.waiting]);
-        return;
-      }
+      });
     });
   }
 
@@ -294,15 +300,19 @@ test("beside a live vLLM that runs four at a time", async (t) => {
     // four at a time get their first tokens in one step, in whatever order
     const turns = (order: readonly number[]): number[][] =>
       [0, 4, 8].map((at) => order.slice(at, at + 4).toSorted((a, b) => a - b));
-    assert.deepEqual(turns(await livePriorities(origin, priorities)), turns(simulatedPriorities(preset, priorities)));
+    await seen(async () => {
+      assert.deepEqual(turns(await livePriorities(origin, priorities)), turns(simulatedPriorities(preset, priorities)));
+    });
   });
 
   await t.test("four streams that outgrow the cache are preempted as often as in the simulator", async () => {
-    const before = await gauge(origin, "vllm:num_preemptions_total");
     const burst = { streams: 4, promptTokens: 8, maxTokens: 640 };
-    await measureBurst(origin, key, burst);
     let preempted = 0;
     simulate(preset, burst, { ...narrowCore, observer: { preempted: () => void preempted++ } });
-    assert.equal((await gauge(origin, "vllm:num_preemptions_total")) - before, preempted);
+    await seen(async () => {
+      const before = await gauge(origin, "vllm:num_preemptions_total");
+      await measureBurst(origin, key, burst);
+      assert.equal((await gauge(origin, "vllm:num_preemptions_total")) - before, preempted);
+    });
   });
 });

@@ -8,7 +8,9 @@ let serial = 0;
 
 /** Values of the engine's metrics at one moment, all series of a name added up. */
 export async function gauges(origin: string, names: readonly string[]): Promise<number[]> {
-  const lines = (await (await fetch(`${origin}/metrics`)).text()).split("\n");
+  // the server closes connections that are idle for 5 s, maybe in the moment in which one is used again
+  const answer = await fetch(`${origin}/metrics`, { headers: { connection: "close" } });
+  const lines = (await answer.text()).split("\n");
   return names.map((name) =>
     lines
       .filter((line) => line.startsWith(`${name}{`))
