@@ -112,7 +112,9 @@ export class Asks {
   /** @param plain nothing is asked to go wrong, and the model exists */
   async next(plain: boolean): Promise<Ask> {
     const draw = this.#draw;
-    const id = `${this.#prefix}-${this.#number++}`;
+    // the number twice: a network that changes one byte of it must not make another request's id
+    const number = this.#number++;
+    const id = `${this.#prefix}-${number}-${number}`;
     const model = draw.weighted([
       [plain ? 0 : 3, "no-such-model"],
       [57, simModel],

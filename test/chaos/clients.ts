@@ -113,11 +113,12 @@ async function behave(client: RawClient, manner: Manner, asks: Asks, draw: Draw)
       const wanted = await Promise.all(Array.from({ length: draw.between(2, 4) }, () => asks.next(false)));
       client.write(Buffer.concat(wanted.map(({ bytes }) => bytes)));
       const views: View[] = [];
-      for (const ask of wanted) {
+      for (const [i, ask] of wanted.entries()) {
         const response = await client.response();
         // behind an answer that ended the connection there is none; before the first one nothing may end it unsaid
         const unanswered = response.status === 0 && views.length > 0;
-        views.push({ ask, manner, response: unanswered ? null : response, stayed: !unanswered });
+        const behind = wanted.slice(i + 1).map(({ id }) => id);
+        views.push({ ask, manner, response: unanswered ? null : response, stayed: !unanswered, behind });
       }
       return views;
     }

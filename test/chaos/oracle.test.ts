@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClientResponse } from "../helpers/http-client.ts";
 import type { Ask } from "./asks.ts";
-import { judge, judgeCounts, judgeStream, type Recorded, type View } from "./oracle.ts";
+import { judge, judgeCounts, judgeStream, wasOvertaken, type Recorded, type View } from "./oracle.ts";
 
 const event = (text: string): string => `data: ${JSON.stringify({ choices: [{ index: 0, text }] })}\n\n`;
 const done = "data: [DONE]\n\n";
@@ -123,6 +123,14 @@ for (const [what, seen, lines, violation] of records) {
     else assert.match(found ?? "", violation);
   });
 }
+
+test("of pipelined answers, the one whose end was a reset may take those before it along", () => {
+  const first: View = { ...view(reset), behind: ["next"] };
+  assert.ok(wasOvertaken(first, (id) => id === "next"));
+  assert.ok(!wasOvertaken(first, () => false));
+  assert.ok(!wasOvertaken({ ...first, behind: [] }, () => true));
+  assert.ok(!wasOvertaken({ ...view(answer(200, good)), behind: ["next"] }, () => true));
+});
 
 test("the oracle finds counts that do not add up, and gauges that leak", () => {
   const exposition = [

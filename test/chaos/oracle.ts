@@ -13,6 +13,8 @@ export interface View {
   readonly response: ClientResponse | null;
   /** It waited for the end, on a network that loses nothing. */
   readonly stayed: boolean;
+  /** Ids of requests that were sent behind it at once, without waiting for its answer. */
+  readonly behind?: readonly string[];
 }
 
 /** The line that the router's log has on a request. */
@@ -47,13 +49,26 @@ export function judge(view: View, lines: readonly Recorded[], damaged: boolean):
 }
 
 /** As {@link judge}, where nobody has kept the log. */
-export function judgeSeen({ ask, manner, response, stayed }: View, damaged: boolean): string | null {
+export function judgeSeen(view: View, damaged: boolean): string | null {
+  const { ask, manner, response } = view;
+  const stayed = view.stayed && !wasOvertaken(view, () => true);
   if (response === null) return stayed ? `${ask.id} (${manner}): no answer at all` : null;
   // what was cut was cut for a reason that the log has
   const cut: Recorded = { requestId: ask.id, outcome: "cut", status: 200, attempts: 1, error: null };
   const wrong = judgeResponse(ask, response, [cut], stayed, damaged);
   return wrong === null ? null : `${ask.id} (${manner}) saw ${response.status} ${response.text.slice(-300)}: ${wrong}`;
 }
+
+/**
+ * Whether the end of another answer may have taken this one with it: where an answer that is no stream breaks, the connection is
+ * reset, and that overtakes what of the answers before it the client has not read.
+ */
+export function wasOvertaken({ response, behind = [] }: View, cut: (id: string) => boolean): boolean {
+  return response?.end === "reset" && behind.some(cut);
+}
+
+/** Outcomes of answers that were ended by a reset, if they were no streams. */
+export const cutOutcome = /^(cut|engine_timeout|engine_error)$/;
 
 function judgeResponse(
   ask: Ask,
@@ -64,8 +79,7 @@ function judgeResponse(
 ): string | null {
   const { status, complete } = response;
   // an answer that is no stream and breaks is reset, and a reset may overtake the bytes before it
-  const cut =
-    response.end === "reset" && lines.some(({ outcome }) => /^(cut|engine_timeout|engine_error)$/.test(outcome));
+  const cut = response.end === "reset" && lines.some(({ outcome }) => cutOutcome.test(outcome));
   // that may be an error, though a stream was asked for
   const stream = ask.stream && !lines.some((line) => line.status !== 200);
   if (status < 200) return stayed && !(cut && !stream) ? "the connection ended without a word" : null;

@@ -10,7 +10,7 @@ import { until } from "../helpers/until.ts";
 import { Asks } from "./asks.ts";
 import { plainVisit, visit, type Ports } from "./clients.ts";
 import { Draw } from "./draw.ts";
-import { judge, judgeCounts, type Recorded, type View } from "./oracle.ts";
+import { cutOutcome, judge, judgeCounts, wasOvertaken, type Recorded, type View } from "./oracle.ts";
 import { misbehavingEngine } from "./raw-model.ts";
 import { sabotage, SimEngine, type Stage } from "./saboteur.ts";
 import { ChaosProxy, type Mischief } from "./tcp-proxy.ts";
@@ -314,6 +314,11 @@ function judgeAll(
   return views.flatMap((view) => {
     const silent = terminates && (view.ask.api === "responses" || view.ask.api === "messages");
     const damaged = silent || corrupted.has(view.ask.id) || view.manner === "bad network";
-    return judge(view, lines.get(view.ask.id) ?? [], damaged) ?? [];
+    const overtaken = wasOvertaken(
+      view,
+      (id) => lines.get(id)?.some(({ outcome }) => cutOutcome.test(outcome)) === true,
+    );
+    const stayed = view.stayed && !overtaken;
+    return judge({ ...view, stayed }, lines.get(view.ask.id) ?? [], damaged) ?? [];
   });
 }
