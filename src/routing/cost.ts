@@ -9,7 +9,8 @@
 // and the busier the fleet, the more. Where an endpoint has far more or far fewer requests than the mean, its own count takes
 // over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. move and
 // even are about conversations: one that is under way costs more to move than this turn's prefill, and one that begins will
-// stay where it begins. slow is the rest of the answer on an endpoint that is far from the fleet's pace. Pure; it is called for each request and keeps nothing between two calls.
+// stay where it begins. slow is the rest of the answer on an endpoint that is far from the fleet's pace. Pure; it is called for
+// each request and keeps nothing between two calls.
 import type { Prompt } from "../cache/prompt.ts";
 import type { CacheView } from "../cache/view.ts";
 import { rendezvous } from "./rendezvous.ts";
@@ -78,7 +79,6 @@ const equalSteps = 3;
 let waitMs = 0;
 let prefillMs = 0;
 let pressureMs = 0;
-let cached = 0;
 let meanDecoding = 0;
 let meanInFlight = 0;
 let meanMsPerToken = 0;
@@ -93,24 +93,25 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   /** Of the present call, by place. */
   let costs = new Float64Array(64);
   let hits = new Float64Array(64);
-  let beliefs = new Float64Array(64);
+  /** Of a conversation under way, what its endpoint is believed to hold; 0 = it is none. */
+  let moves = 0;
 
   function cachedOn(view: RequestView, id: string): number {
     if (view.prompt === null || cache === null) return 0;
     return Math.max(0, Math.min(cache.match(id, view.prompt), view.promptTokens - 1));
   }
 
-  /** @param held what the endpoint has of the prompt, @param longest what the best one has of a conversation */
-  function evaluate(view: RequestView, candidate: Candidate, held: number, longest: number): number {
+  /** @param at place of the candidate, @param longest what the best one has of the prompt */
+  function evaluate(view: RequestView, candidate: Candidate, at: number, longest: number): number {
+    const cached = moves > 0 && hits[at] === longest ? moves : (hits[at] ?? 0);
     const { load } = candidate;
     const { promptTokens, nowMs } = view;
-    cached = held;
     const perToken = rateOf(candidate);
     waitMs = (load.queuedTokens(nowMs) + load.othersQueuedTokens(nowMs)) * perToken;
     prefillMs = (promptTokens - cached) * perToken;
     pressureMs = pressure(view, candidate, promptTokens - cached);
     const decodeMs = options.decode * load.stepMs * (load.queued + load.running);
-    const moveMs = longest > held ? options.move * (longest - held) * perToken * (1 + options.z * meanDecoding) : 0;
+    const moveMs = moves > cached ? options.move * (moves - cached) * perToken * (1 + options.z * meanDecoding) : 0;
     const evenMs =
       even > 0 && view.prompt !== null
         ? even *
@@ -140,13 +141,21 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
 
   /**
    * Of a conversation under way its endpoint holds more than it was sent: what it answered, and what other routers have sent
-   * it, most likely to where this one has sent its own. @returns the most that one is believed to have
+   * it, most likely to where this one has sent its own.
    */
-  function believe(view: RequestView, count: number, longest: number): number {
+  function believed(view: RequestView, longest: number): number {
     const share = cache === null || cache.complete ? 0 : Math.max(options.answered, view.othersShare);
-    const more = share * (view.promptTokens - 1 - longest);
-    for (let i = 0; i < count; i++) beliefs[i] = hits[i] === longest ? longest + more : (hits[i] ?? 0);
-    return longest + more;
+    return longest + share * (view.promptTokens - 1 - longest);
+  }
+
+  /** What all candidates are measured by. @returns the most that one has of the prompt */
+  function prepare(view: RequestView, candidates: readonly Candidate[]): number {
+    lookAtFleet(view, candidates);
+    const longest = lookUp(view, candidates);
+    const own = isOwn(view, longest);
+    moves = own ? believed(view, longest) : 0;
+    even = own ? 0 : options.even;
+    return longest;
   }
 
   /** What each has of the prompt -> `hits`. @returns the most that one has */
@@ -155,7 +164,6 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     if (costs.length < count) {
       costs = new Float64Array(count * 2);
       hits = new Float64Array(count * 2);
-      beliefs = new Float64Array(count * 2);
     }
     let longest = 0;
     for (let i = 0; i < count; i++) {
@@ -168,19 +176,14 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
 
   const choose: Policy = (view, candidates, random): Decision => {
     const count = candidates.length;
-    lookAtFleet(view, candidates);
     let best = 0;
     let bestCost = Number.POSITIVE_INFINITY;
     let ties = 1;
-    const longest = lookUp(view, candidates);
-    const own = isOwn(view, longest);
-    const moves = own ? believe(view, count, longest) : 0;
-    const held = own ? beliefs : hits;
-    even = own ? 0 : options.even;
+    const longest = prepare(view, candidates);
     for (let i = 0; i < count; i++) {
       const candidate = candidates[i];
       if (candidate === undefined) continue;
-      const cost = evaluate(view, candidate, held[i] ?? 0, moves);
+      const cost = evaluate(view, candidate, i, longest);
       costs[i] = cost;
       if (cost < bestCost) {
         best = i;
@@ -221,14 +224,9 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
   };
 
   choose.explain = (view, candidates): Score[] => {
-    lookAtFleet(view, candidates);
-    const longest = lookUp(view, candidates);
-    const own = isOwn(view, longest);
-    const moves = own ? believe(view, candidates.length, longest) : 0;
-    const held = own ? beliefs : hits;
-    even = own ? 0 : options.even;
+    const longest = prepare(view, candidates);
     return candidates.map((candidate, i) => {
-      const cost = evaluate(view, candidate, held[i] ?? 0, moves);
+      const cost = evaluate(view, candidate, i, longest);
       return { id: candidate.id, cost, waitMs, prefillMs, pressureMs, cachedTokens: hits[i] ?? 0 };
     });
   };
