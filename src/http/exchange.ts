@@ -14,17 +14,13 @@ export interface BodyReader {
 }
 
 /** What the connection offers to its exchange. */
-/** Takes what leaves for a client, in order. */
-export interface TextSink {
-  /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
-  writeBytes(bytes: Buffer | string): boolean;
-}
-
-export interface ExchangeHost extends TextSink {
+export interface ExchangeHost {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
   readonly draining: boolean;
   readBody(exchange: Exchange, maxBytes: number): void;
+  /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
+  writeBytes(bytes: Buffer | string): boolean;
   /** Whether bytes are still queued in our process. */
   readonly queuedBytes: number;
   readonly needsDrain: boolean;
@@ -186,11 +182,6 @@ export class Exchange {
     if (head === null) return this.#host.writeBytes(text);
     this.#pendingHead = null;
     return this.#host.writeBytes(head + text);
-  }
-
-  /** Where text may go without {@link writeText}: null while the head waits for its first bytes. */
-  get sink(): TextSink | null {
-    return this.#pendingHead === null ? this.#host : null;
   }
 
   /** Sends a piece of a body of unknown length and frames it: as a chunk, or as it is where there are none. */

@@ -6,7 +6,7 @@ import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { EngineConnection, ReadTaker } from "../http/engine-connection.ts";
 import { areEventChunks } from "../http/event-chunk.ts";
-import type { Exchange, TextSink } from "../http/exchange.ts";
+import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { SseScanner, type FrameKind, type FrameSink } from "../http/sse-scanner.ts";
 import { firstFrameFailure } from "./failure.ts";
@@ -26,8 +26,6 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   // processor's cache
   /** Takes what passes, so that another engine can go on. */
   #kept: KeptStream | null;
-  /** Where text leaves for the client; null = by the exchange. */
-  #sink: TextSink | null = null;
   readonly #exchange: Exchange;
   readonly #owner: RelayOwner;
   readonly #connection: EngineConnection;
@@ -185,9 +183,8 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     }
     const text = buf.toString("latin1", 0, length);
     if (!plain && (text.includes(usageText) || text.includes(abortText))) return false;
-    this.#sink ??= this.#exchange.sink;
-    const taken = this.#sink === null ? this.#exchange.writeText(text) : this.#sink.writeBytes(text);
-    if (!taken && this.#exchange.needsDrain) this.#connection.pause();
+    const exchange = this.#exchange;
+    if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
     return true;
   }
 
