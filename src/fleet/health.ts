@@ -38,19 +38,16 @@ const perEndpointMs = 5;
 /** Checks under way at one time, so that a fleet of thousands is not asked all at once. */
 const maxAtOnce = 64;
 
-/** Times by the clock. */
 interface Check {
-  /** When it was last asked out of turn. */
-  hurriedMs: number;
   /** Checks in a row that went wrong. */
   failures: number;
+  /** By the clock. */
   inferenceDueMs: number;
 }
 
 export class HealthMonitor {
   readonly #options: HealthOptions;
   readonly #rota: Rota<Check>;
-  #stopped = false;
   #inference: InferenceCheck | null = null;
 
   constructor(options: HealthOptions) {
@@ -58,7 +55,7 @@ export class HealthMonitor {
     this.#rota = new Rota<Check>({
       clock: options.clock,
       maxAtOnce,
-      begin: (_, nowMs) => ({ state: { hurriedMs: nowMs - hurryMs, failures: 0, inferenceDueMs: nowMs }, waitMs: 0 }),
+      begin: (_, nowMs) => ({ state: { failures: 0, inferenceDueMs: nowMs }, waitMs: 0 }),
       ask: (endpoint, check) => this.#check(endpoint, check),
     });
   }
@@ -73,15 +70,12 @@ export class HealthMonitor {
   }
 
   stop(): void {
-    this.#stopped = true;
     this.#rota.stop();
   }
 
   /** Asks soon: a request has just failed on it. */
   hurry(endpoint: Endpoint): void {
-    const now = this.#options.clock.nowMs();
-    const hurried = this.#rota.hurry(endpoint, ({ hurriedMs }) => Math.max(now, hurriedMs + hurryMs));
-    if (hurried !== null) hurried.hurriedMs = Math.max(now, hurried.hurriedMs + hurryMs);
+    this.#rota.hurry(endpoint, hurryMs);
   }
 
   async #check(endpoint: Endpoint, check: Check): Promise<number> {
@@ -90,7 +84,7 @@ export class HealthMonitor {
     const problem = await this.#ask(endpoint, check).catch((error: unknown) =>
       error instanceof Error ? error.message : String(error),
     );
-    if (this.#stopped || endpoint.leaving) return 0;
+    if (endpoint.leaving || !this.#rota.has(endpoint)) return 0;
     const now = clock.nowMs();
     endpoint.asked = true;
     let waitMs: number;

@@ -16,6 +16,8 @@ export interface RotaOptions<State> {
 interface Turn<State> {
   readonly state: State;
   dueMs: number;
+  /** When it was last asked out of turn. */
+  hurriedMs: number;
   busy: boolean;
 }
 
@@ -48,24 +50,20 @@ export class Rota<State> {
     for (const endpoint of present) {
       if (this.#turns.has(endpoint)) continue;
       const { state, waitMs } = this.#options.begin(endpoint, now);
-      this.#turns.set(endpoint, { state, dueMs: now + waitMs, busy: false });
+      this.#turns.set(endpoint, { state, dueMs: now + waitMs, hurriedMs: Number.NEGATIVE_INFINITY, busy: false });
     }
     this.#run();
   }
 
-  /**
-   * Asks out of turn.
-   * @param when by the clock, given what is kept of it
-   * @returns what is kept of it; null = it is asked as soon anyhow, or just now
-   */
-  hurry(endpoint: Endpoint, when: (state: State) => number): State | null {
+  /** Asks out of turn, unless it is asked as soon anyhow, or just now. @param apartMs from one such time to the next */
+  hurry(endpoint: Endpoint, apartMs: number): void {
     const turn = this.#turns.get(endpoint);
-    if (turn === undefined || turn.busy) return null;
-    const soon = when(turn.state);
-    if (soon >= turn.dueMs) return null;
+    if (turn === undefined || turn.busy) return;
+    const soon = Math.max(this.#options.clock.nowMs(), turn.hurriedMs + apartMs);
+    if (soon >= turn.dueMs) return;
     turn.dueMs = soon;
+    turn.hurriedMs = soon;
     this.#run();
-    return turn.state;
   }
 
   stop(): void {

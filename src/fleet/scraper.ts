@@ -36,7 +36,6 @@ interface Look {
 export class Scraper {
   readonly #options: ScraperOptions;
   readonly #rota: Rota<Look>;
-  #stopped = false;
 
   constructor(options: ScraperOptions) {
     this.#options = options;
@@ -63,7 +62,6 @@ export class Scraper {
   }
 
   stop(): void {
-    this.#stopped = true;
     this.#rota.stop();
   }
 
@@ -79,7 +77,7 @@ export class Scraper {
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
-    if (this.#stopped || !this.#rota.has(endpoint)) return 0;
+    if (!this.#rota.has(endpoint)) return 0;
     if (sample === null) {
       if (look.failures++ === 0) this.#options.onNothing(endpoint, problem);
     } else {
