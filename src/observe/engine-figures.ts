@@ -40,6 +40,19 @@ export const engineCatalogue = {
   },
 } as const satisfies Record<string, MetricDefinition>;
 
+const ownNames = {
+  kvUsage: "lmstack_engine_kv_usage_ratio",
+  queries: "lmstack_engine_cache_query_tokens_total",
+  hits: "lmstack_engine_cache_hit_tokens_total",
+  uptime: "lmstack_engine_uptime_seconds",
+} as const;
+/** production-stack's. */
+const legacyNames = {
+  hitRate: "vllm:gpu_prefix_cache_hit_rate",
+  hits: "vllm:gpu_prefix_cache_hits_total",
+  queries: "vllm:gpu_prefix_cache_queries_total",
+} as const;
+
 /** Series of one engine; there are none until it has told something, and none but the age when that is too old. */
 export class EngineFigures {
   readonly #registry: MetricsRegistry;
@@ -94,15 +107,15 @@ export class EngineFigures {
     return {
       running: registry.value("lmstack_engine_requests").child(id, "running"),
       waiting: registry.value("lmstack_engine_requests").child(id, "waiting"),
-      kvUsage: registry.value("lmstack_engine_kv_usage_ratio").child(id),
-      queries: registry.value("lmstack_engine_cache_query_tokens_total").child(id),
-      hits: registry.value("lmstack_engine_cache_hit_tokens_total").child(id),
-      uptime: tellsStart ? registry.value("lmstack_engine_uptime_seconds").child(id) : null,
+      kvUsage: registry.value(ownNames.kvUsage).child(id),
+      queries: registry.value(ownNames.queries).child(id),
+      hits: registry.value(ownNames.hits).child(id),
+      uptime: tellsStart ? registry.value(ownNames.uptime).child(id) : null,
       legacy: registry.legacy
         ? {
-            hitRate: registry.value("vllm:gpu_prefix_cache_hit_rate").child(url),
-            hits: registry.value("vllm:gpu_prefix_cache_hits_total").child(url),
-            queries: registry.value("vllm:gpu_prefix_cache_queries_total").child(url),
+            hitRate: registry.value(legacyNames.hitRate).child(url),
+            hits: registry.value(legacyNames.hits).child(url),
+            queries: registry.value(legacyNames.queries).child(url),
           }
         : null,
     };
@@ -114,20 +127,9 @@ export class EngineFigures {
     const registry = this.#registry;
     for (const phase of engineCatalogue.lmstack_engine_requests.labels.phase)
       registry.value("lmstack_engine_requests").remove(this.#id, phase);
-    for (const name of [
-      "lmstack_engine_kv_usage_ratio",
-      "lmstack_engine_cache_query_tokens_total",
-      "lmstack_engine_cache_hit_tokens_total",
-      "lmstack_engine_uptime_seconds",
-    ] as const)
-      registry.value(name).remove(this.#id);
+    for (const name of Object.values(ownNames)) registry.value(name).remove(this.#id);
     if (!registry.legacy) return;
-    for (const name of [
-      "vllm:gpu_prefix_cache_hit_rate",
-      "vllm:gpu_prefix_cache_hits_total",
-      "vllm:gpu_prefix_cache_queries_total",
-    ] as const)
-      registry.value(name).remove(this.#url);
+    for (const name of Object.values(legacyNames)) registry.value(name).remove(this.#url);
   }
 }
 
@@ -139,6 +141,6 @@ interface Figures {
   readonly hits: Value;
   /** null = it does not say. */
   readonly uptime: Value | null;
-  /** production-stack's names; null without `--legacy-metrics`. */
+  /** null without `--legacy-metrics`. */
   readonly legacy: { readonly hitRate: Value; readonly hits: Value; readonly queries: Value } | null;
 }
