@@ -1,7 +1,7 @@
 // The life of one request for an engine: read it, find its model, choose an endpoint, try, try elsewhere, relay, and end in
 // exactly one outcome. The one path for every proxied API, so that no endpoint can behave differently.
 // Rules of the loop: the client's leaving is nobody's failure; an endpoint that was tried is not tried again; nothing is
-// retried once the first event has left.
+// retried once the first event has left. Long, since all of its states are here: whoever changes one has to see the others.
 import { Body } from "../api/body.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { Usage } from "../api/usage.ts";
@@ -30,7 +30,7 @@ import { explain } from "./explanation.ts";
 import type { Handover } from "../routing/late-binding.ts";
 import type { QueuedRequest } from "../admission/queue.ts";
 import { RequestPlacement } from "./placement.ts";
-import { knownModel, noEndpoint, queueFull, queueTimeout } from "./refusals.ts";
+import { knownModel, noEndpoint, queueFull } from "./refusals.ts";
 import { storedAt } from "./response-affinity.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
@@ -151,8 +151,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     if (facts.model !== null) this.#model = knownModel(this.ctx.registry, facts.model);
     this.#record.routed(this.#model);
     this.#session = this.#plan.session ?? facts.sessionField;
-    this.#outgoing = this.#intake?.outgoing(this.#model === facts.model ? null : this.#model) ?? "";
-    this.#sent = this.#withUsage(facts) ?? this.#outgoing;
+    const renamed = this.#model === facts.model ? null : this.#model;
+    this.#outgoing = this.#intake?.outgoing(renamed) ?? "";
+    this.#sent = this.#withUsage(facts.stream, renamed) ?? this.#outgoing;
     const bytes = lengthOf(this.#sent);
     const model = this.#model ?? "";
     this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
@@ -168,13 +169,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     );
   }
 
-  /** The body as it asks for the usage of its stream; null where that is not wanted, or asked already. */
-  #withUsage({ stream, model }: RequestFacts): OutgoingBody | null {
+  /** The body as it asks for the usage of its stream, @param renamed with this model; null = not wanted, or asked already. */
+  #withUsage(stream: boolean, renamed: string | null): OutgoingBody | null {
     const { api } = this.#row;
     if (!this.ctx.config.injectStreamUsage || !stream || (api !== "chat" && api !== "completions")) return null;
     const edit = this.#intake?.usageEdit() ?? null;
     this.asksForUsage = edit !== null;
-    return edit === null ? null : (this.#intake?.outgoing(this.#model === model ? null : this.#model, edit) ?? null);
+    return edit === null ? null : (this.#intake?.outgoing(renamed, edit) ?? null);
   }
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
@@ -223,7 +224,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#fail(queueFull(model, queue.length(model), absent));
       return;
     }
-    this.#wait = new EndpointWait(this.ctx, model, nowMs, absent);
+    const client = { sinceMs: this.exchange.receivedAtMs, patienceMs: this.#plan.patienceMs };
+    this.#wait = new EndpointWait(this.ctx, model, client, nowMs, absent);
     queue.wait(this, uncachedTokens, candidates);
   }
 
@@ -451,8 +453,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   #noEndpoint(): LmstackError {
-    const now = this.ctx.clock.nowMs();
-    return noEndpoint(this.ctx.registry, this.#model ?? "", now, this.#wait === null ? 0 : now - this.#wait.sinceMs);
+    return noEndpoint(this.ctx.registry, this.#model ?? "", this.ctx.clock.nowMs(), 0);
   }
 
   /** Ends with an error of the catalogue, as an answer or as a frame. */
@@ -499,7 +500,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     if (this.#wait !== null) {
-      this.#lookAtWait(this.#wait, nowMs);
+      const over = this.#wait.look(nowMs, this.candidates(nowMs).length === 0);
+      if (over !== null) this.#fail(over);
       return;
     }
     const { patienceMs, patientInStream } = this.#plan;
@@ -516,16 +518,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const attempt = this.#attempt;
     const begun = this.#client.heartbeat(attempt, nowMs, this.#plan.heartbeats ? timeouts.sseHeartbeatMs : 0);
     if (begun && attempt?.head) this.#record.answering(attempt.head.status);
-  }
-
-  #lookAtWait(wait: EndpointWait, nowMs: number): void {
-    const { patienceMs } = this.#plan;
-    if (patienceMs > 0 && nowMs - this.exchange.receivedAtMs >= patienceMs) {
-      this.#fail(queueTimeout(this.#model ?? "", patienceMs));
-      return;
-    }
-    // all endpoints that it waits for may be gone, too
-    if (wait.look(nowMs, this.candidates(nowMs).length === 0)) this.#fail(this.#noEndpoint());
   }
 
   // --- what endings share

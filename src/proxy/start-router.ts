@@ -1,4 +1,5 @@
-// Puts the rooms together into a running router: used by `lmstack router`, by `lmstack up`, and by tests on real sockets.
+// Puts the rooms together into a running router: used by `lmstack router`, by `lmstack up`, and by tests on real sockets. Long,
+// since every part is made and tied to the others here and nowhere else; what the parts do stands with them.
 import { X509Certificate } from "node:crypto";
 import { fstatSync, readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
