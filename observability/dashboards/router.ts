@@ -1,4 +1,5 @@
-// What the router itself does: its cost, its choices, what it retried and whom it took out.
+// What the router itself does: its cost, its choices, what it retried and whom it took out. Long, as one row of panels follows
+// the other; a panel is data.
 import { dashboardUids, thresholds } from "../constants.ts";
 import { ofEndpoint, ofModel, ofRouter, type DashboardSpec } from "./panels.ts";
 

@@ -2,7 +2,7 @@
 // first, then the messages. Found in the bytes of the body and handed on as pieces of them, so that prompts can be compared
 // by their prefixes; nothing is parsed into objects. The canonical form leaves out what the model never sees or sees alike:
 // white space between values, how a character is escaped, whether text stands alone or in a list of parts, `cache_control`.
-// It is for comparing only: what an engine gets is the body.
+// It is for comparing only: what an engine gets is the body. Long, since one walk over the bytes serves all four families of APIs.
 import { behindNumbers, stringEnd } from "./json-fields.ts";
 import type { ApiName } from "./table.ts";
 

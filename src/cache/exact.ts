@@ -1,6 +1,7 @@
 // The exact index: which engine holds which blocks, from the KV events that engines publish. Blocks are compared by our own
 // hashes of their tokens; an engine's names of blocks are opaque and serve to find a parent and to remove. One table for all
-// engines: a look-up costs one probe per block of the prompt, however many engines there are. Bounded in bytes. Pure.
+// engines: a look-up costs one probe per block of the prompt, however many engines there are. Bounded in bytes. Pure. Long, since
+// each kind of event has to keep the same tables in step.
 import { chainBlock, rootHash, type TokenPrompt } from "./token-blocks.ts";
 import { HashTable } from "./hash-table.ts";
 import { HolderSets } from "./holder-sets.ts";
