@@ -6,6 +6,7 @@ import { loadRouterConfig } from "../../src/config/parse-command.ts";
 import { policyNames } from "../../src/config/types.ts";
 import { RouterLog } from "../../src/observe/log.ts";
 import { startRouter, type RunningRouter } from "../../src/proxy/start-router.ts";
+import { valueOf } from "../helpers/exposition.ts";
 import { until } from "../helpers/until.ts";
 import { Asks } from "./asks.ts";
 import { plainVisit, visit, type Ports } from "./clients.ts";
@@ -264,11 +265,7 @@ function apply(router: RunningRouter, present: readonly number[], policy: string
 }
 
 function metric(router: RunningRouter, name: string): number {
-  const line = router.context.metrics.registry
-    .render()
-    .split("\n")
-    .find((candidate) => candidate.startsWith(`${name} `));
-  return Number(line?.slice(name.length + 1) ?? 0);
+  return valueOf(router.context.metrics.registry.render(), name);
 }
 
 /** @returns milliseconds until requests succeed */

@@ -6,6 +6,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { metric } from "./chart/release.ts";
 import { ownCluster, type Cluster, type KubernetesObject } from "./cluster.ts";
 import { SteadyLoad, type LoadCounts } from "./steady-load.ts";
 
@@ -159,10 +160,8 @@ class Stage {
   }
 
   /** Value of a series; 0 where there is none. */
-  async metric(series: string): Promise<number> {
-    const text = await (await fetch(`${this.url}/metrics`)).text();
-    const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? 0 : Number(line.slice(series.length + 1));
+  metric(series: string): Promise<number> {
+    return metric(this.url, series);
   }
 
   /** Waits until so many pods are there, all of them ready, none on its way out. */

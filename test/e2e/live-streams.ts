@@ -2,6 +2,7 @@
 // so that what is timed is the server.
 import { once } from "node:events";
 import net, { type Socket } from "node:net";
+import { sumOf } from "../helpers/exposition.ts";
 import type { Burst, Timing } from "../engine/fidelity/timing.ts";
 
 let serial = 0;
@@ -10,12 +11,8 @@ let serial = 0;
 export async function gauges(origin: string, names: readonly string[]): Promise<number[]> {
   // the server closes connections that are idle for 5 s, maybe in the moment in which one is used again
   const answer = await fetch(`${origin}/metrics`, { headers: { connection: "close" } });
-  const lines = (await answer.text()).split("\n");
-  return names.map((name) =>
-    lines
-      .filter((line) => line.startsWith(`${name}{`))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0),
-  );
+  const text = await answer.text();
+  return names.map((name) => sumOf(text, name));
 }
 
 /**

@@ -5,6 +5,7 @@ import { systemClock, type Clock } from "../../src/clock.ts";
 import { loadRouterConfig } from "../../src/config/parse-command.ts";
 import type { RouterContext } from "../../src/proxy/context.ts";
 import { startRouter, type RunningRouter } from "../../src/proxy/start-router.ts";
+import { valueOf } from "./exposition.ts";
 import { until } from "./until.ts";
 
 export interface TestRouterOptions {
@@ -49,13 +50,7 @@ export async function startTestRouter(
   if (options.early !== true) {
     await until(() => context.registry.list().every((endpoint) => endpoint.known), "every endpoint is known");
   }
-  const metric = (series: string): number => {
-    const line = context.metrics.registry
-      .render()
-      .split("\n")
-      .find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? 0 : Number(line.slice(series.length + 1));
-  };
+  const metric = (series: string): number => valueOf(context.metrics.registry.render(), series);
   return {
     url: running.url,
     port: running.port,

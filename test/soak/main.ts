@@ -10,7 +10,8 @@ import { parseArgs } from "node:util";
 import { startFakeEngines } from "../bench/overhead/fake-engine.ts";
 import { Bulk } from "./bulk.ts";
 import { Disorder } from "./disorder.ts";
-import { RouterProcess, sumOf, valueOf, type Sample } from "./router-process.ts";
+import { sumOf, valueOf } from "../helpers/exposition.ts";
+import { RouterProcess, type Sample } from "./router-process.ts";
 import { runStalled, stalledStreamBytes } from "./stalled.ts";
 
 /** Memory at the end may be so much more than after the first tenth. */

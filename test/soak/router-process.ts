@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { sumOf, valueOf } from "../helpers/exposition.ts";
 
 const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 
@@ -86,18 +87,4 @@ export class RouterProcess {
     this.#child.removeAllListeners("exit");
     this.#child.kill("SIGKILL");
   }
-}
-
-/** Value of one series. */
-export function valueOf(text: string, series: string): number {
-  const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
-  return line === undefined ? 0 : Number(line.slice(series.length + 1));
-}
-
-/** Of all series of a name; `label` keeps those with this text among their labels. */
-export function sumOf(text: string, name: string, label = ""): number {
-  let sum = 0;
-  for (const line of text.split("\n"))
-    if (line.startsWith(`${name}{`) && line.includes(label)) sum += Number(line.slice(line.lastIndexOf(" ")));
-  return sum;
 }

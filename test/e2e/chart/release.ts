@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
+import { valueOf } from "../../helpers/exposition.ts";
 import type { Cluster } from "../cluster.ts";
 import { chartFolder } from "./render.ts";
 
@@ -52,7 +53,5 @@ export async function complete(
 
 /** Value of a metric of the router; 0 = it has no such series yet. @param series with its labels */
 export async function metric(origin: string, series: string): Promise<number> {
-  const text = await (await fetch(`${origin}/metrics`)).text();
-  const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
-  return line === undefined ? 0 : Number(line.slice(series.length + 1));
+  return valueOf(await (await fetch(`${origin}/metrics`)).text(), series);
 }
