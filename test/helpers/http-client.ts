@@ -128,6 +128,7 @@ class Reading {
     else if (chunked !== undefined) this.stage = "size";
     else if (length === undefined) this.stage = "until-close";
     else {
+      if (!/^\d+$/.test(length)) throw new Error(`no content-length: ${JSON.stringify(length)}`);
       this.#remaining = Number(length);
       this.stage = this.#remaining === 0 ? "done" : "length";
     }
