@@ -5,6 +5,7 @@
 // It is for comparing only: what an engine gets is the body. Long, since one walk over the bytes serves all four families of APIs.
 import { behindNumbers, stringEnd } from "./json-fields.ts";
 import type { ApiName } from "./table.ts";
+import { readTokenIds, type TokenIds } from "./token-ids.ts";
 
 /** Takes the canonical form. */
 export interface PromptSink {
@@ -136,7 +137,7 @@ function writePlain(body: Buffer, at: number, sink: PromptSink): WrittenPrompt {
   const first = firstElement(body, at);
   if (first < 0) return nothing;
   if (body[first] !== quote && body[first] !== 0x5b) {
-    return { tokenIds: writeIds(readIds(body, at), sink), otherBytes: 0 };
+    return { tokenIds: writeIds(readTokenIds(body, at), sink), otherBytes: 0 };
   }
   const end = skipValue(body, first);
   const otherBytes = Math.max(0, skipValue(body, at) - 1 - end);
@@ -144,7 +145,7 @@ function writePlain(body: Buffer, at: number, sink: PromptSink): WrittenPrompt {
     writeOpening(body, first, sink);
     return { tokenIds: null, otherBytes };
   }
-  return { tokenIds: writeIds(readIds(body, first), sink), otherBytes };
+  return { tokenIds: writeIds(readTokenIds(body, first), sink), otherBytes };
 }
 
 function writeOpening(body: Buffer, at: number, sink: PromptSink): void {
@@ -344,40 +345,8 @@ function hasUnicodeEscape(body: Buffer, start: number, end: number): boolean {
   return false;
 }
 
-/**
- * Numbers of a flat list, as many as can be read: what is none ends it, and the engine will refuse such a prompt.
- * A loop of its own for each digit: this is most of what a choice for 100,000 ids costs.
- */
-function readIds(body: Buffer, at: number): { ids: Uint32Array; whole: boolean } {
-  let ids = new Uint32Array(1024);
-  let count = 0;
-  let i = at + 1;
-  const { length } = body;
-  for (;;) {
-    while (i < length && isSpace(body[i] as number)) i++;
-    let id = 0;
-    const from = i;
-    for (; i < length; i++) {
-      const digit = (body[i] as number) - 0x30;
-      if (digit < 0 || digit > 9) break;
-      id = id * 10 + digit;
-    }
-    if (i === from) break;
-    if (count === ids.length) {
-      const grown = new Uint32Array(count * 2);
-      grown.set(ids);
-      ids = grown;
-    }
-    ids[count++] = id;
-    while (i < length && isSpace(body[i] as number)) i++;
-    if (body[i] !== 0x2c) return { ids: ids.slice(0, count), whole: body[i] === 0x5d };
-    i++;
-  }
-  return { ids: ids.slice(0, count), whole: false };
-}
-
 /** @returns the ids, where nothing but ids was there */
-function writeIds({ ids, whole }: { ids: Uint32Array; whole: boolean }, sink: PromptSink): Uint32Array | null {
+function writeIds({ ids, whole }: TokenIds, sink: PromptSink): Uint32Array | null {
   const bytes = Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength);
   const cut = Math.min(bytes.length, anchorBytes);
   sink.write(bytes, 0, cut);

@@ -186,7 +186,9 @@ export class ExactIndex {
     if (source === undefined || another !== undefined || source.blockSize === 0) return null;
     const chain = prompt.chain(source.blockSize);
     const hashes: number[] = [];
-    for (let at = 0; at < chain.length; at += 2) {
+    // what was just found there needs no second look
+    const known = this.match(endpoint, prompt) / source.blockSize;
+    for (let at = known * 2; at < chain.length; at += 2) {
       const [lo, hi] = [chain[at] ?? 0, chain[at + 1] ?? 0];
       if (this.#sets.has(this.#holders.get(lo, hi), source.number)) continue;
       const set = this.#awaited.get(lo, hi);
@@ -412,11 +414,15 @@ export class ExactIndex {
 
   /** Those of `active` that hold the next block; the others have matched what came before it. */
   #narrow(active: readonly number[] | null, held: number, awaited: number, before: number): number[] {
-    if (active === null) return [...new Set([...this.#sets.members(held), ...this.#sets.members(awaited)])];
     const stamp = ++this.#stamp;
-    for (const source of this.#sets.members(held)) this.#stamps[source] = stamp;
-    for (const source of this.#sets.members(awaited)) this.#stamps[source] = stamp;
     const left: number[] = [];
+    for (const members of [this.#sets.members(held), this.#sets.members(awaited)]) {
+      for (const source of members) {
+        if (active === null && this.#stamps[source] !== stamp) left.push(source);
+        this.#stamps[source] = stamp;
+      }
+    }
+    if (active === null) return left;
     for (const source of active) {
       if (this.#stamps[source] === stamp) left.push(source);
       else this.#matched[source] = before;

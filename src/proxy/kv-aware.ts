@@ -144,11 +144,11 @@ export class KvAware {
    */
   read(api: ApiName, body: Buffer, model: string, ask: Ask): Ask | Promise<Ask> {
     if (ask.prompt === null) return ask;
-    // the memory of a body is used again once its request has ended, and a slow tokenizer may outlive it
     const { tokenIds } = ask.prompt;
     // not of a batch, of which these are the first prompt's
     const ids = tokenIds instanceof Uint32Array && tokenIds.length === ask.promptTokens ? tokenIds : null;
-    const { ask: wanted, cacheSalt } = tokenizable(api, Buffer.from(body), ids);
+    // the memory of a body is used again once its request has ended, and a slow tokenizer may outlive it
+    const { ask: wanted, cacheSalt } = tokenizable(api, ids === null ? Buffer.from(body) : body, ids);
     const result = this.#tokens.read(model, wanted);
     const enter = (read: PromptTokensResult): Ask => this.#enter(ask, model, read, cacheSalt);
     return result instanceof Promise ? result.then(enter) : enter(result);

@@ -125,7 +125,7 @@ for (const [count, length, mark] of [
     const { prompt } = ask;
     const ids = prompt?.tokenIds;
     if (prompt === null || !(ids instanceof Uint32Array)) throw new Error("the ids were not read");
-    const { cacheSalt } = tokenizable("completions", Buffer.from(body), ids);
+    const { cacheSalt } = tokenizable("completions", body, ids);
     const byTokens = new TokenPrompt(ids, null, cacheSalt);
     const view = viewOf({ ...ask, prompt: { ...prompt, byTokens } }, round);
     const id = candidates[choose(view, candidates, random).index]?.id ?? "";
