@@ -214,7 +214,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
       row(
         "F3",
         "Scale from zero",
-        "Requests for a known model without an endpoint wait for one for `--hold-timeout-seconds`, within the bounds of the queue, and are counted where autoscalers look; an unknown model is 404 at once.",
+        "Requests for a known model without an endpoint wait for one for `--hold-timeout-seconds`, within the bounds of the queue, and are counted where autoscalers look; an unknown model is 404 at once, or, where engines have yet to tell their models, when they have.",
       ),
       row("F4", "Limits per key", "Requests and tokens per minute, for each key.", "comes with quotas"),
       row(

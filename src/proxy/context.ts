@@ -14,6 +14,7 @@ import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
 import type { Holds } from "./holds.ts";
+import type { Introductions } from "./introductions.ts";
 import type { KvAware } from "./kv-aware.ts";
 import type { Prefixes } from "./prefixes.ts";
 import type { MigrationBudget } from "./migration/budget.ts";
@@ -51,6 +52,8 @@ export interface RouterContext {
   readonly prefixes: Prefixes;
   /** Those of them whose model has none. */
   readonly holds: Holds;
+  /** Requests whose model engines have yet to tell. */
+  readonly introductions: Introductions;
   /** Requests that wait for room on an endpoint. */
   readonly queue: RequestQueue;
   /** Memory of request bodies. */

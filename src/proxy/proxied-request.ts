@@ -20,6 +20,7 @@ import { EndpointWait } from "./endpoint-wait.ts";
 import type { AttemptFailure } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
 import { isClientsFault } from "./held-answer.ts";
+import { Introduction } from "./introductions.ts";
 import { Intake, lengthOf, type RequestFacts } from "./intake.ts";
 import { KeptStream } from "./migration/kept-stream.ts";
 import type { Seam } from "./migration/seam.ts";
@@ -30,7 +31,7 @@ import { explain } from "./explanation.ts";
 import type { Handover } from "../routing/late-binding.ts";
 import type { QueuedRequest } from "../admission/queue.ts";
 import { RequestPlacement } from "./placement.ts";
-import { knownModel, noEndpoint, queueFull } from "./refusals.ts";
+import { asLmstack, noEndpoint, outwaited, queueFull, tookTooLong, tooManyBodies } from "./refusals.ts";
 import { storedAt } from "./response-affinity.ts";
 import { requestIdOf } from "./request-id.ts";
 import type { RequestPlan } from "./request-plan.ts";
@@ -59,6 +60,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   asksForUsage = false;
   #session: string | null = null;
   #placed: RequestPlacement | null = null;
+  /** null = its model is known, or there is none. */
+  #unknown: Introduction | null = null;
   /** null = it does not wait in the queue. */
   #wait: EndpointWait | null = null;
   #attempt: Attempt | null = null;
@@ -106,7 +109,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** As the console shows it. */
   live(nowMs: number): LiveRequest {
     const streams = this.#attempt !== null && this.exchange.started;
-    const reached = this.#attempt === null ? (this.#wait !== null ? "queued" : "receiving") : "prefill";
+    const waits = this.#wait !== null || this.#unknown !== null;
+    const reached = this.#attempt === null ? (waits ? "queued" : "receiving") : "prefill";
     return this.#record.live(nowMs, streams ? "streaming" : reached);
   }
 
@@ -117,9 +121,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#reserved += chunk.length;
     this.ctx.bufferedBytes += chunk.length;
     if (this.ctx.bufferedBytes > this.ctx.config.limits.maxBufferedBytes) {
-      this.#fail(
-        new LmstackError("overloaded", "The router holds as many request bodies as it may: try again shortly."),
-      );
+      this.#fail(tooManyBodies());
       return;
     }
     try {
@@ -132,12 +134,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   onBodyEnd(): void {
     if (this.#ended || this.#intake === null) return;
     this.#record.received();
-    try {
-      this.#facts = this.#intake.finish();
-      this.#route(this.#facts);
-    } catch (error) {
-      this.#fail(asLmstack(error));
-    }
+    this.#findModel(this.#intake);
   }
 
   onBodyError(error: LmstackError): void {
@@ -146,10 +143,27 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   // --- choosing and trying
 
+  /** Waits where an engine has yet to tell it. */
+  #findModel(intake: Intake): void {
+    try {
+      const { model } = (this.#facts ??= intake.finish());
+      const found = model === null ? null : this.ctx.introductions.find(model, this.#plan.patienceMs, this.#unknown);
+      if (found instanceof Introduction) {
+        this.#unknown = found;
+        return;
+      }
+      this.#model = found;
+      this.#record.routed(found);
+      if (this.#unknown !== null) this.#record.queued(this.#unknown.end());
+      this.#unknown = null;
+      this.#route(this.#facts);
+    } catch (error) {
+      this.#fail(asLmstack(error));
+    }
+  }
+
   #route(facts: RequestFacts): void {
     const { exchange } = this;
-    if (facts.model !== null) this.#model = knownModel(this.ctx.registry, facts.model);
-    this.#record.routed(this.#model);
     this.#session = this.#plan.session ?? facts.sessionField;
     const renamed = this.#model === facts.model ? null : this.#model;
     this.#outgoing = this.#intake?.outgoing(renamed) ?? "";
@@ -188,7 +202,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     if (selection === null) {
-      if (failure === null) this.#fail(this.#noEndpoint());
+      if (failure === null) this.#fail(noEndpoint(ctx.registry, this.#model ?? "", now, 0));
       else this.#giveUp(failure);
       return;
     }
@@ -250,7 +264,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const { id } = candidates[choice.index] ?? { id: "" };
     const endpoint = this.ctx.registry.find(id);
     if (endpoint === undefined) {
-      this.#fail(this.#noEndpoint());
+      this.#fail(noEndpoint(this.ctx.registry, this.#model ?? "", now, 0));
       return;
     }
     this.#go({ endpoint, reason: choice.reason, cachedTokens: choice.cachedTokens }, candidates, now);
@@ -452,10 +466,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#end(passed.outcome, passed.status, failure.error.message);
   }
 
-  #noEndpoint(): LmstackError {
-    return noEndpoint(this.ctx.registry, this.#model ?? "", this.ctx.clock.nowMs(), 0);
-  }
-
   /** Ends with an error of the catalogue, as an answer or as a frame. */
   #fail(error: LmstackError): void {
     if (this.#ended || this.#attempt?.endWhole() === true) return;
@@ -496,7 +506,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#attempt?.check(nowMs, timeouts);
     if (this.#ended) return;
     if (timeouts.totalMs > 0 && nowMs - this.exchange.receivedAtMs > timeouts.totalMs) {
-      this.#fail(new LmstackError("total_timeout", `The request took longer than ${timeouts.totalMs / 1000} s.`));
+      this.#fail(tookTooLong(timeouts.totalMs));
+      return;
+    }
+    if (this.#unknown !== null && this.#intake !== null) {
+      this.#findModel(this.#intake);
       return;
     }
     if (this.#wait !== null) {
@@ -507,12 +521,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const { patienceMs, patientInStream } = this.#plan;
     const bound = patienceMs > 0 && !(patientInStream && this.exchange.started);
     if (bound && nowMs - this.exchange.receivedAtMs >= patienceMs) {
-      this.#fail(
-        new LmstackError(
-          "total_timeout",
-          `The answer took longer than the ${patienceMs / 1000} s that the client waits.`,
-        ),
-      );
+      this.#fail(outwaited(patienceMs));
       return;
     }
     const attempt = this.#attempt;
@@ -573,6 +582,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#ended = true;
     if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
     this.ctx.active.delete(this);
+    this.#unknown?.end();
     if (this.#wait !== null) {
       this.ctx.queue.leave(this);
       this.#wait.end(this.ctx.clock.nowMs(), false);
@@ -584,9 +594,4 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.exchange.onDrain = null;
     this.#record.ended(outcome, status, error);
   }
-}
-
-function asLmstack(error: unknown): LmstackError {
-  if (error instanceof LmstackError) return error;
-  return new LmstackError("internal_error", error instanceof Error ? error.message : String(error));
 }

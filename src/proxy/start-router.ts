@@ -34,6 +34,7 @@ import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { EngineSamples } from "./engine-samples.ts";
 import { Holds } from "./holds.ts";
+import { Introductions } from "./introductions.ts";
 import { KvAware } from "./kv-aware.ts";
 import { Prefixes } from "./prefixes.ts";
 import { MigrationBudget } from "./migration/budget.ts";
@@ -182,6 +183,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     kv,
     prefixes,
     holds: new Holds(metrics, log),
+    introductions: new Introductions(clock, registry, config),
     queue: new RequestQueue({
       clock,
       random,
