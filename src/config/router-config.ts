@@ -138,6 +138,7 @@ class Builder {
       engineApiKeyFile: this.#keyFile("engine-api-key-file"),
       trustedProxies: v["trusted-proxies"],
       injectStreamUsage: v["inject-stream-usage"],
+      loadReports: v["load-reports"],
       legacyMetrics: v["legacy-metrics"],
       tracing: this.#tracing(),
       serverTiming: v["server-timing"],

@@ -178,6 +178,8 @@ export interface RouterConfig {
   /** Proxies (addresses or CIDR) whose `X-Forwarded-For` is appended to. */
   readonly trustedProxies: readonly string[];
   readonly injectStreamUsage: boolean;
+  /** Engines are asked for their load with each request. */
+  readonly loadReports: boolean;
   readonly legacyMetrics: boolean;
   /** null = no traces. */
   readonly tracing: TracingConfig | null;

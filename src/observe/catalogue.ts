@@ -228,6 +228,11 @@ const ownMetrics = {
     help: "Requests that waited for an endpoint because their model had none, by what came of it: one was found, none came within --hold-timeout-seconds (timeout), or the request left before.",
     labels: { model, result: holdResults },
   },
+  lmstack_load_reports_total: {
+    type: "counter",
+    help: "Reports of their load that engines sent with answers (ORCA), by whether they could be read.",
+    labels: { result: ["used", "unreadable"] },
+  },
   lmstack_endpoints: {
     type: "gauge",
     help: "Endpoints that serve a model, by state.",

@@ -1,13 +1,14 @@
 // The head of an engine's answer as the client gets it: end-to-end fields as they came, the router's request id, and what
 // keeps buffering proxies in front from sitting on a stream. An engine writes the same lines over and over: what is made of
 // them is kept with their shape.
+import { loadReportField } from "../fleet/load-report.ts";
 import { flat } from "../http/bytes.ts";
 import { renderHead } from "../http/exchange.ts";
 import { endToEnd } from "../http/hygiene.ts";
 import { headerValue, type HeaderList } from "../http/head.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 
-const framing = new Set(["content-length", "x-request-id"]);
+const framing = new Set(["content-length", "x-request-id", loadReportField]);
 /** In an answer that the router sends on as its own last word. */
 const replaced = new Set([...framing, "x-should-retry"]);
 const via: readonly string[] = ["via", "1.1 lmstack"];
@@ -19,6 +20,8 @@ class AnswerPlan {
   readonly after: string;
   readonly afterOfStream: string;
   readonly dateIndex: number;
+  /** Of the engine's load report; -1 = it has sent none, as nearly always. */
+  readonly reportIndex: number;
   /** Whether it holds for all heads of the shape: of several dates each would have to be put in. */
   readonly shared: boolean;
 
@@ -26,6 +29,8 @@ class AnswerPlan {
     const dates: number[] = [];
     for (let i = 0; i < head.headers.length; i += 2) if (head.headers[i] === "date") dates.push(i + 1);
     const single = dates.length === 1;
+    const report = head.headers.findIndex((name, i) => i % 2 === 0 && name === loadReportField);
+    this.reportIndex = report < 0 ? -1 : report + 1;
     this.shared = dates.length <= 1;
     this.dateIndex = single ? (dates[0] ?? -1) : -1;
     const text = renderHead(head.status, head.reason, [...endToEnd(head.headers, head.connection, framing), ...via]);
@@ -39,17 +44,29 @@ class AnswerPlan {
   }
 }
 
-/** Status line and field lines for the client, without framing. */
-export function answerHead(head: ResponseHead, requestId: string, stream: boolean): string {
-  let plan = head.shape.derived;
-  if (!(plan instanceof AnswerPlan)) {
-    const made = new AnswerPlan(head);
-    if (made.shared) head.shape.derived = made;
-    plan = made;
-  }
-  const { before, after, afterOfStream, dateIndex } = plan as AnswerPlan;
+function planOf(head: ResponseHead): AnswerPlan {
+  const { derived } = head.shape;
+  if (derived instanceof AnswerPlan) return derived;
+  const made = new AnswerPlan(head);
+  if (made.shared) head.shape.derived = made;
+  return made;
+}
+
+/** The engine's load report; null = it has sent none. */
+export function loadReportOf(head: ResponseHead): string | null {
+  const { reportIndex } = planOf(head);
+  return reportIndex < 0 ? null : (head.headers[reportIndex] ?? null);
+}
+
+/**
+ * Status line and field lines for the client, without framing.
+ * @param passesReport the engine's load report, if there is one, is for the client too
+ */
+export function answerHead(head: ResponseHead, requestId: string, stream: boolean, passesReport: boolean): string {
+  const { before, after, afterOfStream, dateIndex, reportIndex } = planOf(head);
   const date = dateIndex < 0 ? "" : (head.headers[dateIndex] ?? "");
-  return `${before}${date}${stream ? afterOfStream : after}${requestId}\r\n`;
+  const report = reportIndex < 0 || !passesReport ? "" : `${loadReportField}: ${head.headers[reportIndex] ?? ""}\r\n`;
+  return `${before}${date}${stream ? afterOfStream : after}${requestId}\r\n${report}`;
 }
 
 /** The same for an answer whose fields are made here. */

@@ -10,6 +10,7 @@ import type { RouterContext } from "./context.ts";
 import { explanationLine } from "./explanation.ts";
 import type { AttemptFailure, HeldAnswer } from "./failure.ts";
 import { isClientsFault, lastFrame, lastWord } from "./held-answer.ts";
+import type { RequestPlan } from "./request-plan.ts";
 import type { RequestRecord } from "./request-record.ts";
 
 const ping = Buffer.from(": ping\n\n");
@@ -19,14 +20,16 @@ export class ClientSide {
   readonly #errors: ErrorShape;
   readonly #ctx: RouterContext;
   readonly #record: RequestRecord;
+  readonly #passesReport: boolean;
   /** What the client has been given is an event stream. */
   #streams = false;
   #lastSentMs = 0;
 
-  constructor(ctx: RouterContext, exchange: Exchange, errors: ErrorShape, record: RequestRecord) {
+  constructor(ctx: RouterContext, exchange: Exchange, plan: RequestPlan, record: RequestRecord) {
     this.#ctx = ctx;
     this.exchange = exchange;
-    this.#errors = errors;
+    this.#errors = plan.row.errors;
+    this.#passesReport = plan.passesReport;
     this.#record = record;
   }
 
@@ -38,8 +41,8 @@ export class ClientSide {
   begin(head: ResponseHead, stream: boolean, length: number | null): void {
     this.#streams = stream;
     if (this.exchange.started) return;
-    const text = answerHead(head, this.#record.requestId, stream) + this.#timing() + this.#explanation();
-    this.exchange.begin(text, length);
+    const text = answerHead(head, this.#record.requestId, stream, this.#passesReport);
+    this.exchange.begin(text + this.#timing() + this.#explanation(), length);
   }
 
   /** The stream pauses for a reason of the router's: heartbeats are counted from here. */

@@ -16,6 +16,7 @@ import type { Policy } from "../routing/policy.ts";
 import type { Holds } from "./holds.ts";
 import type { Introductions } from "./introductions.ts";
 import type { KvAware } from "./kv-aware.ts";
+import type { LoadReports } from "./load-reports.ts";
 import type { Prefixes } from "./prefixes.ts";
 import type { MigrationBudget } from "./migration/budget.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
@@ -54,6 +55,8 @@ export interface RouterContext {
   readonly holds: Holds;
   /** Requests whose model engines have yet to tell. */
   readonly introductions: Introductions;
+  /** What engines say of their load with their answers. */
+  readonly loadReports: LoadReports;
   /** Requests that wait for room on an endpoint. */
   readonly queue: RequestQueue;
   /** Memory of request bodies. */

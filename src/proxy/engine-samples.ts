@@ -28,14 +28,7 @@ export class EngineSamples {
     const { index } = this.#ctx.prefixes;
     const nowMs = this.#ctx.clock.nowMs();
     endpoint.told = { atMs: nowMs, sample, hitRate: hitRate(sample, before) ?? endpoint.told?.hitRate ?? 0 };
-    load.scraped = {
-      atMs: nowMs,
-      running: sample.running,
-      waiting: sample.waiting,
-      kvUsage: sample.kvUsage,
-      own: endpoint.inFlight,
-      ownHeldTokens: load.heldTokens,
-    };
+    load.told(sample, nowMs);
     if (sample.cache !== null) {
       load.capacityTokens = sample.cache.capacityTokens;
       index.setEngine(id, sample.cache);

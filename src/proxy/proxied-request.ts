@@ -13,6 +13,7 @@ import type { OutgoingBody } from "../http/engine-connection.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { Sweepable } from "../http/sweeper.ts";
 import type { AttemptOutcome, MigrationCause, MigrationResult } from "../observe/catalogue.ts";
+import { loadReportOf } from "./answer-head.ts";
 import { Attempt } from "./attempt.ts";
 import { ClientSide } from "./client-side.ts";
 import type { RouterContext } from "./context.ts";
@@ -82,7 +83,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#body = new Body(ctx.buffers, exchange.head.contentLength);
     const id = requestIdOf(plan.namesRequests ? exchange.header("x-request-id") : null);
     this.#record = new RequestRecord(ctx, plan.row, id, exchange);
-    this.#client = new ClientSide(ctx, exchange, plan.row.errors, this.#record);
+    this.#client = new ClientSide(ctx, exchange, plan, this.#record);
   }
 
   start(): void {
@@ -348,6 +349,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     attempt.committed = true;
     // an endpoint that answers is back; it need not wait until a stream of minutes is over
     if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
+    const report = loadReportOf(head);
+    if (report !== null) this.ctx.loadReports.take(attempt.endpoint, report, now);
     attempt.ticket.firstToken(now, stream);
     this.ctx.queue.kick();
   }

@@ -2,6 +2,7 @@
 // a client sends the same lines again and again.
 import type { RelayRow } from "../api/table.ts";
 import type { Endpoint } from "../fleet/endpoint.ts";
+import { loadReportFormatField } from "../fleet/load-report.ts";
 import { flat } from "../http/bytes.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
@@ -28,6 +29,8 @@ export class RequestPlan {
   readonly patienceMs: number;
   /** That is for the beginning of the answer only: SDKs let a stream run for as long as it likes. */
   readonly patientInStream: boolean;
+  /** A load report of the engine is passed on: the client asked for it, or the router did not. */
+  readonly passesReport: boolean;
   /** The client asks why its requests go where they go, and may know. */
   readonly explain: boolean;
   readonly #method: string;
@@ -56,8 +59,11 @@ export class RequestPlan {
     this.patienceMs = patienceOf(deadline ?? exchange.header("x-stainless-timeout"));
     this.patientInStream = deadline === null;
     this.explain = mayExplain(exchange, ctx);
+    const asked = exchange.header(loadReportFormatField) !== null;
+    const asks = !asked && ctx.config.loadReports && (row.api === "chat" || row.api === "completions");
+    this.passesReport = !asks;
     this.#method = exchange.head.method;
-    this.#fields = forwardFields(exchange, ctx);
+    this.#fields = forwardFields(exchange, ctx) + (asks ? `${loadReportFormatField}: TEXT\r\n` : "");
     this.#keysVersion = ctx.keys.version;
     this.#sessionKey = key;
   }

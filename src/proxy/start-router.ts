@@ -36,6 +36,7 @@ import { EngineSamples } from "./engine-samples.ts";
 import { Holds } from "./holds.ts";
 import { Introductions } from "./introductions.ts";
 import { KvAware } from "./kv-aware.ts";
+import { LoadReports } from "./load-reports.ts";
 import { Prefixes } from "./prefixes.ts";
 import { MigrationBudget } from "./migration/budget.ts";
 import { OwnAnswers } from "./own-answers.ts";
@@ -183,6 +184,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     kv,
     prefixes,
     holds: new Holds(metrics, log),
+    loadReports: new LoadReports(metrics, log),
     introductions: new Introductions(clock, registry, config),
     queue: new RequestQueue({
       clock,

@@ -3,7 +3,7 @@
 // leave the queue when the first token tells it, and before that by elapsed time at the learnt rate. Pure: time is handed in.
 import { SlidingQuantile } from "./sliding-quantile.ts";
 
-/** What an engine's `/metrics` last said. It is a step old at best, plus the time since; it only corrects. */
+/** What an engine's `/metrics`, or the head of an answer, last said. It is a step old at best, plus the time since; it only corrects. */
 export interface Scraped {
   readonly atMs: number;
   /** Requests that the engine runs and has waiting, whoever sent them. */
@@ -15,6 +15,13 @@ export interface Scraped {
   readonly own: number;
   /** `heldTokens` of this router then. */
   readonly ownHeldTokens: number;
+}
+
+/** What an engine says of its load; null = it leaves that out. */
+export interface ToldLoad {
+  readonly running: number | null;
+  readonly waiting: number | null;
+  readonly kvUsage: number | null;
 }
 
 /** What policies see. */
@@ -134,6 +141,8 @@ export class EndpointLoad implements LoadView {
   readonly #step = new SlidingQuantile(0.5);
   /** As the engine's own metrics tell it; 0 = they do not. */
   #toldStepMs = 0;
+  /** Requests of others on the engine, when it last said how many it has in all. */
+  #others = 0;
   /** Since when no request is on it. */
   #idleSinceMs = 0;
   /** Requests whose prompt is believed not to be computed yet, in the order in which they were sent. */
@@ -182,6 +191,25 @@ export class EndpointLoad implements LoadView {
     if (!(ms > 0 && Number.isFinite(ms))) return;
     this.#toldStepMs = ms;
     this.#step.add(ms, nowMs);
+  }
+
+  /**
+   * The engine says what load it has, whoever sent it. Who does not say how many requests it runs is believed to run, of other
+   * routers', as many as when it last did.
+   */
+  told({ running, waiting, kvUsage }: ToldLoad, nowMs: number): void {
+    const before = this.scraped;
+    const own = this.queued + this.running;
+    const waits = waiting ?? before?.waiting ?? 0;
+    if (running !== null) this.#others = Math.max(0, running + waits - own);
+    this.scraped = {
+      atMs: nowMs,
+      running: running ?? Math.max(0, own + this.#others - waits),
+      waiting: waits,
+      kvUsage: kvUsage ?? before?.kvUsage ?? 0,
+      own,
+      ownHeldTokens: this.heldTokens,
+    };
   }
 
   get rateKnown(): boolean {

@@ -196,6 +196,33 @@ test("a real vLLM answers through the router as it does directly:", async (t) =>
   });
 });
 
+test("a real vLLM reports its load where the router asks for it, in the form that is read, and the client does not see it", async (t) => {
+  const vllm = requireVllm(t);
+  if (vllm === null) return;
+  const router = await startRouter(t, vllm, "--load-reports");
+  const answer = await fetch(`${router}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(chat),
+  });
+  assert.equal(answer.status, 200, await answer.text());
+  assert.equal(answer.headers.get("endpoint-load-metrics"), null);
+  const { text } = await ask(router, { method: "GET", path: "/metrics" });
+  assert.match(text, /^lmstack_load_reports_total\{result="used"\} 1$/m);
+  for (const [format, pattern] of [
+    ["TEXT", /^TEXT named_metrics\.num_requests_waiting=[0-9.]+, named_metrics\.kv_cache_usage_perc=[0-9.e-]+$/],
+    ["JSON", /^JSON \{"named_metrics": \{"num_requests_waiting": [0-9.]+, "kv_cache_usage_perc": [0-9.e-]+\}\}$/],
+  ] as const) {
+    const direct = await fetch(`${vllm}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "endpoint-load-metrics-format": format },
+      body: JSON.stringify(completion),
+    });
+    assert.equal(direct.status, 200, await direct.text());
+    assert.match(direct.headers.get("endpoint-load-metrics") ?? "", pattern, "as the simulator writes it");
+  }
+});
+
 test("what the router answers itself, a real vLLM would answer alike in status and shape", async (t) => {
   const vllm = requireVllm(t);
   if (vllm === null) return;

@@ -146,6 +146,12 @@ export const listeningOptions = {
     default: false,
     help: "Ask engines for the usage of completions and chats that are streamed, so that their tokens are counted, and take the extra event out again. Off, since it changes the request's body, and vLLM's `system_fingerprint` goes with that event.",
   }),
+  "load-reports": boolean({
+    group: "Connections to engines",
+    commands,
+    default: false,
+    help: "Ask engines to report their load with each completion and chat (`endpoint-load-metrics-format: TEXT`, ORCA), which corrects what the router believes of it between two looks at their metrics. Off: vLLM reports with whole answers only, never with streams, and for each one goes through all of its metrics and writes a line into its log. A report that comes unasked is read all the same.",
+  }),
   "engine-tls-ca-file": file({
     group: "Connections to engines",
     commands: ["router"],

@@ -11,6 +11,7 @@ import type { Exchange } from "./exchange.ts";
 import { checkQueue, Generation, usageOf } from "./generation.ts";
 import { transferAnswer } from "./kv-transfer.ts";
 import type { Choice, Finish, GenerationSink, Usage } from "./generation.ts";
+import { loadReport } from "./load-report.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import { argumentsDelta, nameDelta, toolCall } from "./tools.ts";
 import type { ForcedTool } from "./tools.ts";
@@ -60,7 +61,8 @@ class BodySink implements GenerationSink {
     }
     const { parsesTools, tool } = this.#request;
     if (parsesTools) this.#app.http.parsedTools("non_streaming", tool !== null, choices.length);
-    this.#exchange.json(200, chatBody(this.#app, this.#request, choices));
+    const report = loadReport(this.#app, this.#exchange);
+    this.#exchange.json(200, chatBody(this.#app, this.#request, choices), report);
   }
 }
 

@@ -9,6 +9,7 @@ import type { EventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkCharacters, checkPrompts, checkQueue, Generation, usageOf } from "./generation.ts";
 import { transferAnswer } from "./kv-transfer.ts";
+import { loadReport } from "./load-report.ts";
 import type { Choice, Finish, GenerationSink, Prompt, Usage } from "./generation.ts";
 import { completionLogprobs, promptLogprobs } from "./logprobs.ts";
 import { readSampling } from "./sampling.ts";
@@ -155,7 +156,7 @@ class BodySink implements GenerationSink {
       return;
     }
     const { sampling, id, created } = this.#request;
-    this.#exchange.json(200, {
+    const body = {
       id,
       object: "text_completion",
       created,
@@ -167,7 +168,8 @@ class BodySink implements GenerationSink {
       kv_transfer_params: transferAnswer(this.#app, sampling.kvTransferParams, `${id}-0`, choices),
       ec_transfer_params: null,
       metrics: null,
-    });
+    };
+    this.#exchange.json(200, body, loadReport(this.#app, this.#exchange));
   }
 
   #choice(choice: Choice): object {

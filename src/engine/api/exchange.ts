@@ -89,8 +89,8 @@ export class Exchange {
     for (const listener of listeners) listener();
   }
 
-  json(status: number, value: unknown): void {
-    this.send(status, "application/json", JSON.stringify(value));
+  json(status: number, value: unknown, first: readonly string[] = []): void {
+    this.send(status, "application/json", JSON.stringify(value), first);
   }
 
   /** A whole response. `first` holds header pairs that stand before content-length, as `allow` does. */
