@@ -83,6 +83,17 @@ test("lab --find-engines says how many", async (t) => {
   assert.equal((JSON.parse(readFileSync(json, "utf8")) as Report).capacities?.[0]?.engines, 1);
 });
 
+test("lab: a trace with a broken line is one line with its number, and exit code 2", async (t) => {
+  const trace = join(folder(t), "t.jsonl");
+  const row = '{"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": [1]}';
+  writeFileSync(trace, [row, row, row.slice(0, 40), row].join("\n"));
+  const { code, out, err } = await run(t, ["lab", "--trace", trace]);
+  assert.equal(code, 2);
+  assert.equal(out, "");
+  assert.match(err.trimEnd().split("\n").at(-1) ?? "", /^lmstack: --trace .*t\.jsonl:3: /);
+  assert.doesNotMatch(err, /^ +at /m);
+});
+
 const mistakes: Readonly<Record<string, readonly [readonly string[], RegExp]>> = {
   "a policy that is none": [
     ["--policy", "fastest"],

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
+import { encode } from "@msgpack/msgpack";
 import { Publisher, Router } from "zeromq";
 
 import { ExactIndex } from "../../src/cache/exact.ts";
@@ -374,24 +375,7 @@ describe("what can't be had is said:", () => {
   });
 
   test("a publisher of something else", async (t) => {
-    const pub = new Publisher({ linger: 0 });
-    const router = new Router({ linger: 0 });
-    await pub.bind("tcp://127.0.0.1:*");
-    await router.bind("tcp://127.0.0.1:*");
-    t.after(() => {
-      pub.close();
-      router.close();
-    });
-    // answers every question with nothing
-    void (async () => {
-      for await (const [client = Buffer.alloc(0)] of router) {
-        await router.send([client, Buffer.alloc(0), Buffer.alloc(0), Buffer.alloc(8, 0xff), Buffer.alloc(0)]);
-      }
-    })().catch(() => undefined);
-    const engine = await startPublisher(t);
-    const ports = { port: portOf(pub.lastEndpoint), replayPort: portOf(router.lastEndpoint), ranks: 1, topic: "" };
-    const follower = follow(t, engine.url, ports);
-    await follower.reaches("exact");
+    const { pub, follower } = await startForger(t);
     const seq = Buffer.alloc(8);
     const garbage: Buffer[][] = [
       [Buffer.from("one frame")],
@@ -404,4 +388,49 @@ describe("what can't be had is said:", () => {
     assert.match(follower.sources.detailOf(follower.endpoint.id), /sends what are no KV events/);
     assert.equal(follower.sources.countsOf(follower.endpoint.id).bad >= 3, true);
   });
+
+  test("sizes of blocks that can't be, or change: good events count, the others are told of, nothing is invented", async (t) => {
+    const { pub, follower } = await startForger(t);
+    const stored = (id: number, tokens: readonly number[], size: unknown): object => {
+      const block = { block_hashes: [id], parent_block_hash: null, token_ids: tokens, block_size: size };
+      return { type: "BlockStored", lora_id: null, medium: "GPU", ...block };
+    };
+    const tokens = first.slice(0, 16);
+    const bad = [-16, 1.5, "16", null, 0, 7, 2 ** 40].map((size, at) => stored(100 + at, second.slice(0, 16), size));
+    const events = [stored(1, tokens, 16), ...bad, stored(2, third.slice(0, 8), 8), stored(3, fourth.slice(0, 16), 16)];
+    const seq = Buffer.alloc(8);
+    await pub.send([Buffer.from(""), seq, Buffer.from(encode([1, events]))]);
+    await follower.knows(fourth, 1);
+    assert.equal(follower.match(tokens), 1);
+    assert.equal(follower.match(second), 0);
+    assert.equal(follower.match(third), 0);
+    const { stored: good, ignored, bad: refused } = follower.sources.countsOf(follower.endpoint.id);
+    assert.deepEqual({ good, ignored, refused }, { good: 2, ignored: 1, refused: 1 }, "one message has all of them");
+    await follower.reaches("partial");
+    assert.match(follower.sources.detailOf(follower.endpoint.id), /an event could not be read/);
+    assert.equal(follower.index.blockSize(follower.endpoint.id), 16);
+  });
 });
+
+/** A publisher that sends what the test likes, beside an engine, and what follows it. It replays nothing. */
+async function startForger(t: TestContext) {
+  const pub = new Publisher({ linger: 0 });
+  const router = new Router({ linger: 0 });
+  await pub.bind("tcp://127.0.0.1:*");
+  await router.bind("tcp://127.0.0.1:*");
+  t.after(() => {
+    pub.close();
+    router.close();
+  });
+  // answers every question with nothing
+  void (async () => {
+    for await (const [client = Buffer.alloc(0)] of router) {
+      await router.send([client, Buffer.alloc(0), Buffer.alloc(0), Buffer.alloc(8, 0xff), Buffer.alloc(0)]);
+    }
+  })().catch(() => undefined);
+  const engine = await startPublisher(t);
+  const ports = { port: portOf(pub.lastEndpoint), replayPort: portOf(router.lastEndpoint), ranks: 1, topic: "" };
+  const follower = follow(t, engine.url, ports);
+  await follower.reaches("exact");
+  return { pub, follower };
+}

@@ -91,3 +91,20 @@ for (const [what, metrics] of [
     for (const { load } of router.context.registry.list()) assert.equal(load.capacityTokens, 0);
   });
 }
+
+test("an engine that tells its load and not the size of its cache is believed to have a usual one", async (t) => {
+  const engines = await Promise.all([0, 1].map(() => startRawEngine(t)));
+  const gauges = ["num_requests_running 3", "num_requests_waiting 2", "kv_cache_usage_perc 0.25"];
+  for (const engine of engines) engine.metrics = gauges.map((line) => `vllm:${line}\n`).join("");
+  const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(","), ...often]);
+  const { prefixes, registry } = router.context;
+  await until(() => registry.list().every(({ load }) => load.scraped !== null), "both were looked at");
+  for (const { load } of registry.list()) {
+    const { running, waiting, kvUsage } = load.scraped ?? {};
+    assert.deepEqual([running, waiting, kvUsage, load.capacityTokens], [3, 2, 0.25, 0]);
+  }
+  for (let i = 0; i < 3; i++) assert.equal((await ask(router)).status, 200);
+  assert.equal(router.metric('lmstack_choices_total{policy="prefixaware",reason="prefix_hit"}'), 2);
+  const sizes = registry.list().map(({ id }) => prefixes.index.capacityTokens(id));
+  assert.ok(sizes.includes(450_000), String(sizes));
+});

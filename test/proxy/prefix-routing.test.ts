@@ -202,6 +202,7 @@ for (const [what, path, body] of [
     },
   ],
   ["10 MB", "/v1/completions", { prompt: "x y ".repeat(2.5e6) }],
+  ["10 MB of token ids", "/v1/completions", { prompt: Array.from({ length: 1.7e6 }, (_, i) => i % 150_000) }],
   ["messages that are none", "/v1/chat/completions", { messages: "x".repeat(3000) }],
   ["a tree of lists", "/v1/chat/completions", { messages: [[[["x".repeat(3000)]]]] }],
 ] as const) {

@@ -5,11 +5,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ApproximateIndex } from "../../src/cache/approximate.ts";
 import { promptOfBlockIds, type Prompt } from "../../src/cache/prompt.ts";
+import type { CacheView } from "../../src/cache/view.ts";
 import { policyNames } from "../../src/config/types.ts";
 import { EndpointLoad, type LoadTicket } from "../../src/routing/load.ts";
 import { createPolicy } from "../../src/routing/policies.ts";
-import { isWait, type Candidate } from "../../src/routing/policy.ts";
-import { request, seeded } from "./support.ts";
+import { isWait, type Candidate, type Decision, type RequestView } from "../../src/routing/policy.ts";
+import { candidate, request, seeded } from "./support.ts";
 
 interface Member extends Candidate {
   readonly load: EndpointLoad;
@@ -116,42 +117,106 @@ for (const name of policyNames) {
   });
 
   test(`${name}: an endpoint that joins gets traffic, one that leaves gets none`, () => {
-    const random = seeded(11);
-    const index = new ApproximateIndex();
-    const choose = createPolicy(name, { cache: index });
-    const member = (i: number): Member => ({ id: `e${i}`, weight: 1, load: new EndpointLoad() });
-    const old = Array.from({ length: 4 }, (_, i) => member(i));
-    const counts = new Map<string, number>();
-    let now = 0;
-    const serve = (members: readonly Member[], requests: number): void => {
-      counts.clear();
-      const flying: LoadTicket[] = [];
-      for (let i = 0; i < requests; i++) {
-        now += 20;
-        const prompt = draw(random);
-        const { index: at, cachedTokens } = choose(
-          request({ prompt, promptTokens: prompt.length, nowMs: now, sessionKey: `s${i % 97}` }),
-          members,
-          random,
-        );
-        const chosen = members[at];
-        assert.ok(chosen !== undefined);
-        counts.set(chosen.id, (counts.get(chosen.id) ?? 0) + 1);
-        index.sent(chosen.id, prompt);
-        flying.push(chosen.load.send(prompt.length, prompt.length - cachedTokens, 100, now));
-        if (flying.length > 16) {
-          const ticket = flying.shift();
-          ticket?.firstToken(now, true);
-          ticket?.release(now, 100);
-        }
-      }
-      for (const ticket of flying) ticket.release(now);
-    };
-    serve(old, 400);
-    const joined = member(9);
-    serve([...old, joined], 600);
-    assert.ok((counts.get("e9") ?? 0) >= 30, `${counts.get("e9")} of 600 went to the new one`);
-    serve([...old.slice(1), joined], 300);
-    assert.equal(counts.get("e0"), undefined);
+    fc.assert(
+      fc.property(fc.nat(2 ** 31), fc.integer({ min: 2, max: 7 }), (seed, size) => {
+        const random = seeded(seed);
+        const index = new ApproximateIndex();
+        const choose = createPolicy(name, { cache: index });
+        const member = (i: number): Member => ({ id: `${seed}-${i}`, weight: 1, load: new EndpointLoad() });
+        const old = Array.from({ length: size }, (_, i) => member(i));
+        const counts = new Map<string, number>();
+        let now = 0;
+        const serve = (members: readonly Member[], requests: number): void => {
+          counts.clear();
+          const flying: LoadTicket[] = [];
+          for (let i = 0; i < requests; i++) {
+            now += 20;
+            const prompt = draw(random);
+            const { index: at, cachedTokens } = choose(
+              request({ prompt, promptTokens: prompt.length, nowMs: now, sessionKey: `s${i % 97}` }),
+              members,
+              random,
+            );
+            const chosen = members[at];
+            assert.ok(chosen !== undefined);
+            counts.set(chosen.id, (counts.get(chosen.id) ?? 0) + 1);
+            index.sent(chosen.id, prompt);
+            flying.push(chosen.load.send(prompt.length, prompt.length - cachedTokens, 100, now));
+            if (flying.length > 16) {
+              const ticket = flying.shift();
+              ticket?.firstToken(now, true);
+              ticket?.release(now, 100);
+            }
+          }
+          for (const ticket of flying) ticket.release(now);
+        };
+        serve(old, 400);
+        const joined = member(9);
+        serve([...old, joined], 600);
+        const got = counts.get(joined.id) ?? 0;
+        assert.ok(got >= 600 / (size + 1) / 5, `${got} of 600 went to the new one of ${size + 1}`);
+        serve([...old.slice(1), joined], 300);
+        assert.equal(counts.get(old[0]?.id ?? ""), undefined);
+      }),
+      { numRuns: 8 },
+    );
   });
+
+  test(`${name}: looks at nothing but what it was given, and changes nothing of it`, () => {
+    const load = fc.record({ queued: fc.nat(9), running: fc.nat(50) });
+    fc.assert(
+      fc.property(
+        fc.nat(2 ** 31),
+        fc.array(load, { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        (seed, loads, mayWait) => {
+          const members = loads.map((facts, i) => candidate({ id: `e${i}`, ...facts }));
+          const random = seeded(seed);
+          const view = request({ prompt: draw(random), sessionKey: random() < 0.5 ? "s" : null, mayWait, nowMs: 5000 });
+          const index = new ApproximateIndex();
+          for (const { id } of members) if (random() < 0.5) index.sent(id, draw(random));
+          const choose = (of: RequestView, from: readonly Candidate[], cache: CacheView): Decision =>
+            createPolicy(name, { cache })(of, from, seeded(seed));
+          const open = choose(view, members, index);
+          const cache: CacheView = {
+            complete: false,
+            match(endpoint, prompt) {
+              assert.ok(
+                members.some(({ id }) => id === endpoint),
+                `${endpoint} is none of the candidates`,
+              );
+              assert.equal(prompt, view.prompt);
+              return index.match(endpoint, prompt);
+            },
+          };
+          const guarded = members.map((one) => strict({ ...one, load: strict(one.load) }));
+          const closed = withoutSurroundings(() => choose(strict(view), Object.freeze(guarded), cache));
+          assert.deepEqual(closed, open);
+        },
+      ),
+    );
+  });
+}
+
+/** Throws where something is read that is not there, or anything is written. */
+function strict<T extends object>(target: T): T {
+  const refuse = (_: T, key: string | symbol): never => assert.fail(`${String(key)} was changed`);
+  return new Proxy(target, {
+    get: (_, key) => (key in target ? (target[key as keyof T] as unknown) : assert.fail(`${String(key)} was read`)),
+    set: refuse,
+    deleteProperty: refuse,
+    defineProperty: refuse,
+  });
+}
+
+/** Neither time nor chance can be had. */
+function withoutSurroundings<T>(call: () => T): T {
+  const kept = [Date.now, Math.random, performance.now] as const;
+  const refuse = (): never => assert.fail("time or chance was asked for");
+  [Date.now, Math.random, performance.now] = [refuse, refuse, refuse];
+  try {
+    return call();
+  } finally {
+    [Date.now, Math.random, performance.now] = kept;
+  }
 }

@@ -2,6 +2,7 @@
 // sends them all to one engine. Here the engines' model, the index and the policy are the real ones; only time is not.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { ApproximateIndex } from "../../src/cache/approximate.ts";
 import { promptOfBlockIds } from "../../src/cache/prompt.ts";
 import { ManualClock } from "../../src/clock.ts";
@@ -107,11 +108,26 @@ function play(share: number, seed: number, requests: number): Outcome {
   };
 }
 
+/** Each engine computes the shared part once. */
+const idealOf = (requests: number): number =>
+  (sharedTokens * (requests - engines)) / (requests * (sharedTokens + ownTokens));
+
+test("a prefix that all requests share spreads whatever the load and the chance of arrivals", () => {
+  const requests = 400;
+  fc.assert(
+    fc.property(fc.double({ min: 0.1, max: 0.9, noNaN: true }), fc.nat(2 ** 31), (share, seed) => {
+      const { hitRate, imbalance } = play(share, seed, requests);
+      assert.ok(imbalance <= 1.25, `max/mean of work ${imbalance}`);
+      assert.ok(hitRate >= idealOf(requests) - 0.05, `hit rate ${hitRate} of ${idealOf(requests)}`);
+    }),
+    { numRuns: 5 },
+  );
+});
+
 for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
   test(`a prefix that all requests share spreads over eight engines at ${share * 100} % of their load`, (t) => {
     const requests = 600;
-    // each engine computes the shared part once
-    const ideal = (sharedTokens * (requests - engines)) / (requests * (sharedTokens + ownTokens));
+    const ideal = idealOf(requests);
     const { hitRate, imbalance, meanFirstTokenMs } = play(share, 7, requests);
     t.diagnostic(
       `hit rate ${hitRate.toFixed(3)} of ${ideal.toFixed(3)}, max/mean ${imbalance.toFixed(2)}, first token ${meanFirstTokenMs.toFixed(0)} ms`,

@@ -33,7 +33,7 @@ function idAt(candidates: readonly Candidate[], index: number): string {
   return chosen.id;
 }
 
-for (const name of [...policyNames, "kvaware"] as const) {
+for (const name of policyNames) {
   test(`${name}: a choice among the candidates whenever there is one`, () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(view, fleet), { minLength: 1, maxLength: 20 }), fc.integer(), (asks, seed) => {
