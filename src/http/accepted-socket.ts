@@ -3,6 +3,7 @@
 // `handle` option is what Node's own cluster and TLS code use; where it is not as expected the first socket is used, with
 // reads that cost more. See docs/decisions/0006-read-buffers.md.
 import net from "node:net";
+import { readPastSocket } from "./stream-binding.ts";
 
 /**
  * One buffer for all clients: a read is worked off before the next one, and what is kept of it is copied. Large, so that a
@@ -40,5 +41,9 @@ function rebuilt(accepted: net.Socket, onRead: (bytes: Buffer) => void): net.Soc
   // the first one must not close what it no longer owns
   accepted._handle = null;
   socket.resume();
+  readPastSocket(socket, (length) => {
+    onRead(sharedBuffer.subarray(0, length));
+    return undefined;
+  });
   return socket;
 }

@@ -4,7 +4,9 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { Clock } from "../clock.ts";
+import { Outlet } from "./outlet.ts";
 import { ResponseParser, type ResponseHead, type ResponseSink } from "./response-parser.ts";
+import { readPastSocket } from "./stream-binding.ts";
 
 export interface EngineAddress {
   readonly host: string;
@@ -77,6 +79,7 @@ export class EngineConnection implements ResponseSink {
   #needsBuffer = false;
   #connected = false;
   readonly #socket: net.Socket;
+  readonly #outlet: Outlet;
   readonly #clock: Clock;
   readonly #parser: ResponseParser;
   readonly #onClosed: (connection: EngineConnection) => void;
@@ -101,6 +104,7 @@ export class EngineConnection implements ResponseSink {
     this.#onClosed = onClosed;
     this.#parser = new ResponseParser(maxHeadBytes, this);
     this.#socket = address.tls === null ? this.#connectPlain(address) : this.#connectTls(address, address.tls);
+    this.#outlet = new Outlet(this.#socket, () => undefined);
     this.#socket.on("end", () => this.#onEndOfInput());
     this.#socket.on("error", (error: NodeJS.ErrnoException) =>
       this.#fail(classify(error, this.#connected), error.message),
@@ -118,7 +122,7 @@ export class EngineConnection implements ResponseSink {
 
   /** Whether nothing of the request waits in this process any more. */
   get requestSent(): boolean {
-    return this.#closed || this.#socket.writableLength === 0;
+    return this.#closed || this.#outlet.queuedBytes === 0;
   }
 
   /** Whether an earlier request was answered on it. */
@@ -134,16 +138,9 @@ export class EngineConnection implements ResponseSink {
     this.#receiver = receiver;
     this.#answered = false;
     this.#parser.reset(headRequest);
-    const socket = this.#socket;
-    if (typeof body === "string" || body.length === 0) {
-      // one-byte strings are the cheapest way from two places into one system call
-      socket.write(typeof body === "string" ? head + body : head, "latin1");
-      return;
-    }
-    socket.cork();
-    socket.write(head, "latin1");
-    for (const piece of body) socket.write(piece);
-    socket.uncork();
+    // one-byte strings are the cheapest way from two places into one system call
+    if (typeof body === "string") this.#outlet.write(head + body);
+    else this.#outlet.writeAll(head, body);
   }
 
   /** Stops reading: the client is slow. */
@@ -212,7 +209,7 @@ export class EngineConnection implements ResponseSink {
     this.#taker = null;
     this.#served++;
     // An answer before the whole request was taken leaves the rest of the request on the wire: not reusable.
-    const reusable = this.#keepAlive && !this.#closed && this.#socket.writableLength === 0;
+    const reusable = this.#keepAlive && !this.#closed && this.#outlet.queuedBytes === 0;
     if (reusable) {
       if (this.#paused) this.resume();
       this.idleSinceMs = this.#clock.nowMs();
@@ -229,22 +226,34 @@ export class EngineConnection implements ResponseSink {
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
       onread: {
-        buffer: () => {
-          if (this.#needsBuffer) {
-            this.#needsBuffer = false;
-            this.#buffer = Buffer.allocUnsafeSlow(readBytes);
-          } else if (this.#connected) return sameBuffer;
-          return this.#buffer;
-        },
+        buffer: () => this.#nextBuffer() ?? (this.#connected ? sameBuffer : this.#buffer),
         callback: (length: number) => {
-          if (length > largeReadBytes && this.#buffer === sharedBuffer) this.#needsBuffer = true;
-          this.#onData(this.#buffer, length);
+          this.#take(length);
           return true;
         },
       },
     });
-    socket.once("connect", this.#onConnect);
+    socket.once("connect", () => {
+      readPastSocket(socket, (length) => {
+        this.#take(length);
+        return this.#nextBuffer();
+      });
+      this.#onConnect();
+    });
     return socket;
+  }
+
+  #take(length: number): void {
+    if (length > largeReadBytes && this.#buffer === sharedBuffer) this.#needsBuffer = true;
+    this.#onData(this.#buffer, length);
+  }
+
+  /** undefined = the same again */
+  #nextBuffer(): Buffer | undefined {
+    if (!this.#needsBuffer) return undefined;
+    this.#needsBuffer = false;
+    this.#buffer = Buffer.allocUnsafeSlow(readBytes);
+    return this.#buffer;
   }
 
   #connectTls(address: EngineAddress, options: NonNullable<EngineAddress["tls"]>): net.Socket {

@@ -24,8 +24,8 @@ export interface ExchangeHost {
   /** Whether bytes are still queued in our process. */
   readonly queuedBytes: number;
   readonly needsDrain: boolean;
-  cork(): void;
-  uncork(): void;
+  /** The same for text and bytes in one go. */
+  writeAll(head: string, bytes: Buffer): void;
   finish(exchange: Exchange, close: boolean): void;
   cut(): void;
 }
@@ -167,10 +167,7 @@ export class Exchange {
       this.#host.writeBytes(head + bytes.toString("latin1"));
       return;
     }
-    this.#host.cork();
-    this.#host.writeBytes(head);
-    this.#host.writeBytes(bytes);
-    this.#host.uncork();
+    this.#host.writeAll(head, bytes);
   }
 
   /**

@@ -6,6 +6,7 @@ import { LmstackError } from "../errors/catalogue.ts";
 import type { Clock } from "../clock.ts";
 import { readAccepted } from "./accepted-socket.ts";
 import { Exchange, renderHead, type ExchangeHost } from "./exchange.ts";
+import { Outlet } from "./outlet.ts";
 import { RequestParser, type RequestHead, type RequestSink } from "./request-parser.ts";
 import type { Sweepable, Sweeper } from "./sweeper.ts";
 import type { HeaderList } from "./head.ts";
@@ -39,8 +40,9 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
   // side by side, and first: all that is touched for each piece of each stream
-  readonly #socket: Socket;
+  readonly #outlet: Outlet;
   #closed = false;
+  readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #limits: ConnectionLimits;
   readonly #handler: ServerHandler;
@@ -80,6 +82,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   ) {
     const socket = encrypted ? accepted : readAccepted(accepted, this.#onData);
     this.#socket = socket;
+    this.#outlet = new Outlet(socket, () => this.#exchange?.onDrain?.());
     this.#clock = clock;
     this.#limits = limits;
     this.#handler = handler;
@@ -95,7 +98,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     socket.on("end", () => this.#onEnd());
     socket.on("error", () => this.#onClose());
     socket.on("close", () => this.#onClose());
-    socket.on("drain", () => this.#exchange?.onDrain?.());
   }
 
   get draining(): boolean {
@@ -107,11 +109,11 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   }
 
   get queuedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#outlet.queuedBytes;
   }
 
   get needsDrain(): boolean {
-    return this.#socket.writableNeedDrain && this.#socket.writableLength > 0;
+    return this.#outlet.needsDrain;
   }
 
   /**
@@ -181,20 +183,15 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       exchange.reader?.onBodyError(tooLarge(maxBytes));
       return;
     }
-    if (exchange.head.expectContinue && exchange.head.contentLength !== 0) this.#socket.write(continueLine, "latin1");
+    if (exchange.head.expectContinue && exchange.head.contentLength !== 0) this.#outlet.write(continueLine);
   }
 
   writeBytes(bytes: Buffer | string): boolean {
-    if (this.#closed) return true;
-    return typeof bytes === "string" ? this.#socket.write(bytes, "latin1") : this.#socket.write(bytes);
+    return this.#closed || this.#outlet.write(bytes);
   }
 
-  cork(): void {
-    this.#socket.cork();
-  }
-
-  uncork(): void {
-    this.#socket.uncork();
+  writeAll(head: string, bytes: Buffer): void {
+    if (!this.#closed) this.#outlet.writeAll(head, [bytes]);
   }
 
   finish(exchange: Exchange, close: boolean): void {
@@ -296,8 +293,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     const { status, headers, body } = this.#handler.refusal(error);
     let text = renderHead(status, "", headers);
     text += `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`;
-    this.#socket.write(text, "latin1");
-    this.#socket.write(body);
+    this.#outlet.writeAll(text, [Buffer.from(body)]);
     this.#linger();
   }
 
@@ -315,7 +311,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   #close(): void {
     if (this.#closed) return;
-    if (this.#socket.writableLength === 0) {
+    if (this.#outlet.queuedBytes === 0) {
       this.#socket.end();
       this.#lingering = true;
       this.#sinceMs = this.#clock.nowMs();
@@ -325,7 +321,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #onEnd(): void {
     // A client that closes its side has left: a half-closed one can't be told from a dead one (vLLM does the same).
     // Only an answer that is complete and still on its way is let out first.
-    if (this.#exchange === null && this.#socket.writableLength > 0) this.#linger();
+    if (this.#exchange === null && this.#outlet.queuedBytes > 0) this.#linger();
     else this.#onClose();
   }
 
@@ -350,7 +346,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   onSweep(nowMs: number): void {
     const waited = nowMs - this.#sinceMs;
-    if ((this.#lingering || this.#exchange === null) && this.#socket.writableLength > 0) {
+    if ((this.#lingering || this.#exchange === null) && this.#outlet.queuedBytes > 0) {
       // the answer is finished and still on its way to a slow client: no other time runs until it has it
       this.#sinceMs = nowMs;
       this.#checkStall(nowMs);
@@ -377,7 +373,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   }
 
   #checkStall(nowMs: number): void {
-    const queued = this.#socket.writableLength;
+    const queued = this.#outlet.queuedBytes;
     if (queued === 0 || queued < this.#lastQueued || this.#stalledSinceMs < 0) this.#stalledSinceMs = nowMs;
     this.#lastQueued = queued;
     if (queued > 0 && nowMs - this.#stalledSinceMs > this.#limits.clientStallMs) this.#onClose();
