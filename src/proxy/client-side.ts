@@ -38,11 +38,11 @@ export class ClientSide {
   }
 
   /** An answer begins, if it has not with a heartbeat. */
-  begin(head: ResponseHead, stream: boolean, length: number | null): void {
+  begin(head: ResponseHead, stream: boolean, length: number | null, nowMs: number): void {
     this.#streams = stream;
     if (this.exchange.started) return;
     const text = answerHead(head, this.#record.requestId, stream, this.#passesReport);
-    this.exchange.begin(text + this.#timing() + this.#explanation(), length);
+    this.exchange.begin(text + this.#timing(nowMs) + this.#explanation(), length);
   }
 
   /** The stream pauses for a reason of the router's: heartbeats are counted from here. */
@@ -65,7 +65,7 @@ export class ClientSide {
     if (begins) {
       const head = attempt?.head ?? null;
       if (head === null) return false;
-      this.begin(head, true, null);
+      this.begin(head, true, null, nowMs);
     }
     exchange.writePiece(ping);
     this.#lastSentMs = nowMs;
@@ -80,7 +80,9 @@ export class ClientSide {
     else if (exchange.started) exchange.cut();
     else {
       const { status, headers, body } = errorAnswer(error, this.#errors, requestId, this.#ctx.random());
-      const timing = this.#ctx.config.serverTiming ? ["server-timing", this.#serverTiming()] : [];
+      const timing = this.#ctx.config.serverTiming
+        ? ["server-timing", this.#record.serverTiming(this.#ctx.clock.nowMs())]
+        : [];
       exchange.answer(status, [...headers, ...timing], body);
     }
   }
@@ -97,7 +99,7 @@ export class ClientSide {
       return { outcome: isClientsFault(failure) ? "client_error" : failure.error.definition.outcome, status: 200 };
     }
     const { status, head, body, outcome } = lastWord(answer, failure, this.#record.requestId, this.#ctx.random());
-    this.exchange.begin(head + this.#timing(), body.length);
+    this.exchange.begin(head + this.#timing(this.#ctx.clock.nowMs()), body.length);
     this.exchange.write(body);
     this.exchange.end();
     return { outcome, status };
@@ -110,12 +112,8 @@ export class ClientSide {
   }
 
   /** The field line of `Server-Timing`; "" = none is wanted. */
-  #timing(): string {
-    return this.#ctx.config.serverTiming ? `server-timing: ${this.#serverTiming()}\r\n` : "";
-  }
-
-  #serverTiming(): string {
-    return this.#record.serverTiming(this.#ctx.clock.nowMs());
+  #timing(nowMs: number): string {
+    return this.#ctx.config.serverTiming ? `server-timing: ${this.#record.serverTiming(nowMs)}\r\n` : "";
   }
 
   #lastEvent(frame: Buffer): void {

@@ -10,8 +10,11 @@ import { passOn, type Relay, type RelayOwner } from "./relay.ts";
 
 /** `usage` stands near the end of a JSON answer; so much of it is kept while a long one passes. */
 const tailBytes = 8 * 1024;
-/** What an engine writes that was told to stop: half an answer with a good status. */
-const abortKey = Buffer.from('"finish_reason":"abort"');
+/**
+ * What an engine writes that was told to stop: half an answer with a good status. Without its first quote, of which JSON is
+ * full: a search looks for the first byte first.
+ */
+const abortKey = Buffer.from('finish_reason":"abort"');
 
 export class PlainRelay implements Relay {
   readonly #owner: RelayOwner;

@@ -330,28 +330,27 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   commit(head: ResponseHead, stream: boolean, length: number | null): void {
-    const { exchange } = this;
     this.#record.answering(head.status);
     this.#answerStatus = head.status;
-    if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, this.ctx.clock.nowMs());
-    this.answered(head, stream);
+    const now = this.ctx.clock.nowMs();
+    if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, now);
+    this.answered(head, stream, now);
     if (stream && this.#kept !== null) this.#keepBody(this.#kept);
     else this.#releaseBody();
     this.#placed?.forgetPrompt();
-    exchange.onDrain = this.#onDrain;
-    this.#client.begin(head, stream, length);
+    this.exchange.onDrain = this.#onDrain;
+    this.#client.begin(head, stream, length, now);
   }
 
-  answered(head: ResponseHead, stream: boolean): void {
+  answered(head: ResponseHead, stream: boolean, nowMs: number): void {
     const attempt = this.#attempt;
     if (attempt === null) return;
-    const now = this.ctx.clock.nowMs();
     attempt.committed = true;
     // an endpoint that answers is back; it need not wait until a stream of minutes is over
-    if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(now, true);
+    if (this.#isProbe && head.status < 500) attempt.endpoint.breaker.success(nowMs, true);
     const report = loadReportOf(head);
-    if (report !== null) this.ctx.loadReports.take(attempt.endpoint, report, now);
-    attempt.ticket.firstToken(now, stream);
+    if (report !== null) this.ctx.loadReports.take(attempt.endpoint, report, nowMs);
+    attempt.ticket.firstToken(nowMs, stream);
     this.ctx.queue.kick();
   }
 
@@ -364,12 +363,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   completed(): void {
-    const good = this.#answerStatus < 400;
-    this.endAttempt(good ? "ok" : "rejected", "success");
-    this.exchange.end();
     const status = this.#answerStatus;
-    if (good) this.#end("ok", status, null);
-    else this.#end(status < 500 ? "client_error" : "engine_error", status, `The engine answered ${status}.`);
+    const good = status < 400;
+    const now = this.ctx.clock.nowMs();
+    this.endAttempt(good ? "ok" : "rejected", "success", now);
+    this.exchange.end();
+    if (good) this.#end("ok", status, null, now);
+    else this.#end(status < 500 ? "client_error" : "engine_error", status, `The engine answered ${status}.`, now);
   }
 
   interrupted(error: LmstackError, frame: Buffer | null, cause: MigrationCause): void {
@@ -534,12 +534,12 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   // --- what endings share
 
-  endAttempt(outcome: AttemptOutcome, verdict: Verdict): void {
+  endAttempt(outcome: AttemptOutcome, verdict: Verdict, nowMs = this.ctx.clock.nowMs()): void {
     const attempt = this.#attempt;
     if (attempt === null) return;
     this.#attempt = null;
     this.ctx.queue.kick();
-    this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict);
+    this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict, nowMs);
   }
 
   /** The request is kept as long as its stream may have to go on elsewhere. */
@@ -580,7 +580,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#body.release(this.#attempt === null || this.#attempt.requestSent);
   }
 
-  #end(outcome: Outcome, status: number, error: string | null): void {
+  #end(outcome: Outcome, status: number, error: string | null, nowMs = this.ctx.clock.nowMs()): void {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#gave500 !== null) this.#record.charge(this.#gave500, this.#gave500AsProbe);
@@ -588,13 +588,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#unknown?.end();
     if (this.#wait !== null) {
       this.ctx.queue.leave(this);
-      this.#wait.end(this.ctx.clock.nowMs(), false);
+      this.#wait.end(nowMs, false);
       this.#wait = null;
     }
     this.#releaseBody();
     this.#kept?.release();
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
-    this.#record.ended(outcome, status, error);
+    this.#record.ended(outcome, status, error, nowMs);
   }
 }

@@ -195,20 +195,19 @@ export class RequestRecord {
   }
 
   /** @param isProbe the attempt decides about an endpoint that was taken out */
-  endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict): void {
-    const now = this.#ctx.clock.nowMs();
+  endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict, nowMs: number): void {
     const { endpoint } = attempt;
-    attempt.pace?.look(attempt.reads, now);
-    this.#attemptTrace?.end(outcome, attempt.head?.status ?? null, now);
+    attempt.pace?.look(attempt.reads, nowMs);
+    this.#attemptTrace?.end(outcome, attempt.head?.status ?? null, nowMs);
     this.#attemptTrace = null;
-    attempt.ticket.release(now, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
+    attempt.ticket.release(nowMs, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
     if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
     if (this.#kvPlacement !== null) this.#ctx.kv.ended(this.#kvPlacement, verdict === "success" ? this.#usage : null);
     this.#kvPlacement = null;
     if (verdict === "success") {
-      endpoint.breaker.success(now, isProbe);
-      endpoint.progress.heard(now);
-    } else if (verdict === "failure") endpoint.breaker.failure(now, isProbe);
+      endpoint.breaker.success(nowMs, isProbe);
+      endpoint.progress.heard(nowMs);
+    } else if (verdict === "failure") endpoint.breaker.failure(nowMs, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();
     this.#ctx.metrics.endpoint(endpoint).attempt(outcome).value++;
   }
@@ -233,9 +232,8 @@ export class RequestRecord {
   }
 
   /** The one outcome. */
-  ended(outcome: Outcome, status: number, error: string | null): void {
-    const { clock, log, metrics } = this.#ctx;
-    const nowMs = clock.nowMs();
+  ended(outcome: Outcome, status: number, error: string | null, nowMs: number): void {
+    const { log, metrics } = this.#ctx;
     const durationMs = nowMs - this.#receivedAtMs;
     const sent = this.#answerStatus !== 0 ? this.#answerStatus : outcome === "client_gone" ? 0 : status;
     metrics.ended(this.#metrics, this.#last?.endpoint ?? null, {

@@ -33,7 +33,7 @@ export interface MigrationHost {
   /** Sends a body to an endpoint; its answer goes to `owner`. */
   sendOn(selection: Selection, body: string, seam: Seam, owner: RelayOwner, fresh: boolean): void;
   /** The present attempt has answered. */
-  answered(head: ResponseHead, stream: boolean): void;
+  answered(head: ResponseHead, stream: boolean, nowMs: number): void;
   endAttempt(outcome: AttemptOutcome, verdict: Verdict): void;
   /** The answer is whole. */
   completed(): void;
@@ -198,7 +198,7 @@ export class StreamMigration implements RelayOwner {
 
   commit(head: ResponseHead): void {
     this.#host.migrated(this.#cause, "continued");
-    this.#host.answered(head, true);
+    this.#host.answered(head, true, this.#host.ctx.clock.nowMs());
   }
 
   usage(usage: Usage): void {
