@@ -202,7 +202,7 @@ export const errorCatalogue = {
     status: 503,
     outcome: "no_endpoint",
     label: "policy_no_endpoint",
-    when: "None of the model's endpoints was ready within `--hold-timeout-seconds`, or engines had yet to tell their models, which is waited for 5 s at most.",
+    when: "None of the model's endpoints was ready within `--hold-timeout-seconds`, or engines had yet to tell their models, which is waited for 10 s at most.",
     fix: "Look at `/engines` for their state; the request may be sent again.",
   },
   overloaded: {

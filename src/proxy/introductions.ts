@@ -6,8 +6,8 @@ import type { RouterConfig } from "../config/types.ts";
 import type { Registry } from "../fleet/registry.ts";
 import { knownModel, notTold } from "./refusals.ts";
 
-/** How long engines that have just been found are given to tell their models, when somebody is kept waiting for it. */
-export const introductionMs = 5_000;
+/** Four simulated engines on a busy laptop take four seconds to be there; a name that nobody has must not wait for long either. */
+export const longestIntroductionMs = 10_000;
 
 export class Introductions {
   readonly #clock: Clock;
@@ -19,7 +19,7 @@ export class Introductions {
   constructor(clock: Clock, registry: Registry, { timeouts, limits }: Pick<RouterConfig, "timeouts" | "limits">) {
     this.#clock = clock;
     this.#registry = registry;
-    this.#limitMs = Math.min(introductionMs, timeouts.holdMs);
+    this.#limitMs = Math.min(longestIntroductionMs, timeouts.holdMs);
     this.#most = limits.maxQueuedRequests;
   }
 

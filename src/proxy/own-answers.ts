@@ -5,7 +5,6 @@ import type { OwnRow } from "../api/table.ts";
 import { renderHead, type Exchange } from "../http/exchange.ts";
 import { contentTypes, formatFor } from "../observe/exposition.ts";
 import type { RouterContext } from "./context.ts";
-import { introductionMs } from "./introductions.ts";
 import { modelNotFound } from "./refusals.ts";
 import { requestIdOf } from "./request-id.ts";
 
@@ -23,6 +22,9 @@ export interface OwnState {
 const json = ["content-type", "application/json"];
 const eventStream = ["content-type", "text/event-stream; charset=utf-8", "cache-control", "no-store"];
 const noStore = [...json, "cache-control", "no-store"];
+
+/** How long a router that could serve waits until the engines that it found have told their models. */
+const introductionMs = 5_000;
 
 export class OwnAnswers {
   readonly #ctx: RouterContext;

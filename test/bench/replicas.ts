@@ -16,10 +16,17 @@ const shape = {
 };
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-for (const policy of ["leastload", "prefixaware", "kvaware"] as const) {
-  for (const routers of [1, 2, 4]) {
-    test(`${policy}, ${routers} router${routers === 1 ? "" : "s"}`, async (t) => {
-      const { hitRate, ideal, imbalance } = await runConversations(t, { ...shape, routers, policy });
+const kinds = [
+  { policy: "leastload", told: false },
+  { policy: "prefixaware", told: false },
+  { policy: "prefixaware", told: true },
+  { policy: "kvaware", told: false },
+] as const;
+
+for (const { policy, told } of kinds) {
+  for (const routers of told ? [2, 4] : [1, 2, 4]) {
+    test(`${policy}${told ? " with --router-replicas" : ""}, ${routers} router${routers === 1 ? "" : "s"}`, async (t) => {
+      const { hitRate, ideal, imbalance } = await runConversations(t, { ...shape, routers, policy, told });
       t.diagnostic(`hit rate ${percent(hitRate)} of at most ${percent(ideal)}, busiest/mean ${imbalance.toFixed(2)}`);
     });
   }

@@ -9,6 +9,8 @@ export interface ConversationOptions {
   readonly routers: number;
   readonly engines: number;
   readonly policy: "kvaware" | "prefixaware" | "leastload";
+  /** Each router is told how many there are. */
+  readonly told?: boolean;
   readonly sessions: number;
   /** Sessions of a group share their system prompt. */
   readonly groups: number;
@@ -48,13 +50,14 @@ function tokensOf(seed: number, count: number): number[] {
 async function startRouters(
   t: TestContext,
   engines: readonly RunningEngine[],
-  { routers, policy }: ConversationOptions,
+  { routers, policy, told = false }: ConversationOptions,
 ): Promise<TestRouter[]> {
   const urls = engines.map((engine) => engine.url).join(",");
   const places = engines
     .map(({ kvEvents: [one] }) => `${portOf(one?.endpoint)}:${portOf(one?.replayEndpoint)}`)
     .join(",");
   const argv = ["--static-backends", urls, "--routing-logic", policy, "--static-kv-events", places];
+  if (told) argv.push("--router-replicas", String(routers));
   const started = await Promise.all(
     Array.from({ length: routers }, () => startTestRouter(t, [...argv, "--tokenize-timeout-seconds", "10"])),
   );

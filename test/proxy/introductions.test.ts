@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { ManualClock } from "../../src/clock.ts";
-import { introductionMs } from "../../src/proxy/introductions.ts";
+import { longestIntroductionMs } from "../../src/proxy/introductions.ts";
 import { RawClient, errorOf, get, post, rawRequest, type ClientResponse } from "../helpers/http-client.ts";
 import { jsonAnswer, startRawEngine, type RawEngine } from "../helpers/raw-engine.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
@@ -72,14 +72,14 @@ test("F3: a name that turns out to be unknown is 404 as soon as the engines have
   await router.idle();
 });
 
-test("F3: it waits a few seconds at most, no longer than its client, and not at all where nothing is held", async (t) => {
+test("F3: it waits ten seconds at most, no longer than its client, and not at all where nothing is held", async (t) => {
   const { router, pass } = await stage(t);
   const hurried = ask(router, "test-model", ["x-request-timeout: 1"]);
   const answer = ask(router);
   await until(() => underWay(router) === 2, "they are here");
   await pass(1000);
   assert.match(errorOf(await hurried).message, /after 1\.0 s, and `test-model` may be one: try again shortly/);
-  await pass(introductionMs - 1200);
+  await pass(longestIntroductionMs - 1200);
   assert.equal(underWay(router), 1);
   await pass(300);
   const error = errorOf(await answer);

@@ -7,8 +7,8 @@ import { startTestRouter } from "../helpers/router.ts";
 
 const sum = (list: readonly number[]): number => list.reduce((total, n) => total + n, 0);
 
-for (const replicas of [1, 2]) {
-  const least = replicas === 1 ? 0.785 : 0.75;
+for (const replicas of [1, 2, 4]) {
+  const least = replicas === 1 ? 0.785 : replicas === 2 ? 0.75 : 0.72;
   test(`multi-turn chat on four engines behind ${replicas} router(s): ${least} of 0.797 is found cached, without a session header`, async (t) => {
     // an engine as in that comparison: 3,500 blocks of 64 characters, 0.3 ms for each that it has not
     const preset = { id: "peers", b0Us: 5000, b1Us: 18.75, b2Us: 100, b3Us: 0, kvBlocks: 3500 };
@@ -38,7 +38,8 @@ for (const replicas of [1, 2]) {
     const busiest = Math.max(...finished) / (sum(finished) / 4);
     t.diagnostic(`hit rate ${hits.toFixed(4)}, busiest/mean ${busiest.toFixed(2)}`);
     assert.ok(hits >= least, `hit rate ${hits}`);
-    assert.ok(busiest <= 1.3, `busiest/mean ${busiest}: ${finished.join(" ")}`);
+    // four that know nothing of each other's load but what engines say differ more from run to run: 1.08 to 1.31
+    assert.ok(busiest <= (replicas === 4 ? 1.5 : 1.3), `busiest/mean ${busiest}: ${finished.join(" ")}`);
     if (replicas > 1) return;
     const [router] = routers;
     const predicted = router?.metric('lmstack_predicted_cached_tokens_total{model="m"}') ?? 0;
