@@ -17,14 +17,26 @@ export interface Clock {
   setTimer(delayMs: number, fn: () => void): Timer;
 }
 
-/** The machine's clock. */
+/**
+ * The machine's clock. A timer of it fires behind what sockets have received by then: after a stall (a stopped process, a
+ * machine that is busy with others) Node runs timers that are overdue first, and whoever judges time would call those late
+ * whose bytes wait in the kernel.
+ */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer(delayMs, fn) {
-    const handle = setTimeout(fn, delayMs);
+    let behindReads: NodeJS.Immediate | undefined;
+    const handle = setTimeout(() => {
+      behindReads = setImmediate(fn);
+    }, delayMs);
     handle.unref();
-    return { cancel: () => clearTimeout(handle) };
+    return {
+      cancel: () => {
+        clearTimeout(handle);
+        clearImmediate(behindReads);
+      },
+    };
   },
 };
 
