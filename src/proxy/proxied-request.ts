@@ -358,6 +358,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.tokens(usage);
   }
 
+  get hasUsage(): boolean {
+    return this.#record.hasUsage;
+  }
+
   responseId(id: string): void {
     if (this.#attempt !== null) this.ctx.responses.remember(id, this.#attempt.endpoint.id);
   }

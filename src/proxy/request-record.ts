@@ -194,15 +194,21 @@ export class RequestRecord {
           };
   }
 
+  get hasUsage(): boolean {
+    return this.#usage !== null;
+  }
+
   /** @param isProbe the attempt decides about an endpoint that was taken out */
   endedAttempt(attempt: Attempt, isProbe: boolean, outcome: AttemptOutcome, verdict: Verdict, nowMs: number): void {
     const { endpoint } = attempt;
     attempt.pace?.look(attempt.reads, nowMs);
     this.#attemptTrace?.end(outcome, attempt.head?.status ?? null, nowMs);
     this.#attemptTrace = null;
-    attempt.ticket.release(nowMs, verdict === "success" ? (this.#usage?.completionTokens ?? 0) : 0);
-    if (verdict === "success" && this.#placed !== null) this.#learn(this.#placed);
-    if (this.#kvPlacement !== null) this.#ctx.kv.ended(this.#kvPlacement, verdict === "success" ? this.#usage : null);
+    // what was counted of an answer that several engines gave says nothing about the last one
+    const own = verdict === "success" && this.#migrations === 0 ? this.#usage : null;
+    attempt.ticket.release(nowMs, own?.completionTokens ?? 0);
+    if (own !== null && this.#placed !== null) this.#learn(this.#placed, own);
+    if (this.#kvPlacement !== null) this.#ctx.kv.ended(this.#kvPlacement, own);
     this.#kvPlacement = null;
     if (verdict === "success") {
       endpoint.breaker.success(nowMs, isProbe);
@@ -213,9 +219,8 @@ export class RequestRecord {
   }
 
   /** What the engine counted, against what was predicted. */
-  #learn(placed: Placed): void {
-    const usage = this.#usage;
-    if (usage === null || this.#model === null) return;
+  #learn(placed: Placed, usage: Usage): void {
+    if (this.#model === null) return;
     this.#ctx.prefixes.ended(this.#model, placed, usage);
     if (this.#metrics !== null) this.#metrics.predictedTokens.value += placed.cachedTokens;
   }

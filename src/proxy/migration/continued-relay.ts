@@ -69,6 +69,7 @@ export class ContinuedRelay implements Relay, FrameSink {
       this.#fails("was told to stop in mid-stream", "abort");
       return;
     }
+    if (woven.usage !== null) this.#owner.usage(woven.usage);
     for (const piece of woven.events) this.#text += `data: ${JSON.stringify(piece)}\n\n`;
     this.#begin();
     if (woven.goes === "stopped") this.#last();

@@ -31,7 +31,7 @@ export async function prepare(question: Question, kept: KeptStream, engine: Engi
   if (begun === "" && kept.tokenIds.length === 0) {
     const before = { prompt: kept.told?.prompt ?? 0, completion: 0 };
     const body = continuationBody(question, "", null);
-    if (kept.told !== null || !question.wantsUsage) return { kind: "continue", body, before: kept.told && before };
+    if (kept.told !== null || !question.countsUsage) return { kind: "continue", body, before: kept.told && before };
     const prompt = await countPrompt(question, engine);
     return prompt === null ? no : { kind: "continue", body, before: { prompt, completion: 0 } };
   }
@@ -81,7 +81,7 @@ async function prepareText(
     return limited(question, before, { promptIds: prompt ?? [], ids }, known !== null);
   }
   if (known !== null) return limited(question, known, begun, true);
-  if (question.maxTokens === null && !question.wantsUsage) return limited(question, null, begun, false);
+  if (question.maxTokens === null && !question.countsUsage) return limited(question, null, begun, false);
   const [alone, together] = await Promise.all([
     tokenize(tokenizeBody(question, ""), engine),
     tokenize(tokenizeBody(question, begun), engine),

@@ -81,14 +81,24 @@ export interface Question {
   readonly stops: readonly string[];
   readonly includesStop: boolean;
   readonly wantsUsage: boolean;
+  /** The answer's tokens have to be known: the client wants to, or the router does (`--inject-stream-usage`). */
+  readonly countsUsage: boolean;
   readonly wantsTokenIds: boolean;
 }
 
 /** vLLM's limit of a completion that names none. */
 const defaultMaxTokens = 16;
 
-/** @returns null = the request is none whose answer can be gone on with */
-export function readQuestion(api: "completions" | "chat", text: string, sessionField: string | null): Question | null {
+/**
+ * @param asksForUsage the router asks for the usage of the stream, and the client does not
+ * @returns null = the request is none whose answer can be gone on with
+ */
+export function readQuestion(
+  api: "completions" | "chat",
+  text: string,
+  sessionField: string | null,
+  asksForUsage = false,
+): Question | null {
   let parsed: unknown;
   let body: unknown;
   try {
@@ -109,15 +119,20 @@ export function readQuestion(api: "completions" | "chat", text: string, sessionF
   if (!Array.isArray(stops) || !stops.every((entry): entry is string => typeof entry === "string")) return null;
   const maxTokens = readMaxTokens(api, parsed);
   if (maxTokens === undefined) return null;
+  const wantsUsage = isRecord(streamOptions) && streamOptions["include_usage"] === true;
+  const options = isRecord(body["stream_options"]) ? body["stream_options"] : {};
   return {
     api,
     model,
-    body,
+    body: asksForUsage
+      ? { ...body, stream_options: { ...options, include_usage: true, continuous_usage_stats: false } }
+      : body,
     prompt,
     maxTokens,
     stops: stops.filter((entry) => entry !== ""),
     includesStop: parsed["include_stop_str_in_output"] === true,
-    wantsUsage: isRecord(streamOptions) && streamOptions["include_usage"] === true,
+    wantsUsage,
+    countsUsage: wantsUsage || asksForUsage,
     wantsTokenIds: parsed["return_token_ids"] === true,
   };
 }

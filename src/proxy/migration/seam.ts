@@ -1,5 +1,6 @@
 // Makes the events of a continuation events of the answer that it continues: the same id, one role, tokens counted from the
 // beginning, a stop string that lies across the seam found. Pure but for what it tells the kept stream.
+import type { Usage } from "../../api/usage.ts";
 import { isRecord, isUnset, type Json } from "./json.ts";
 import type { KeptStream, ToldTokens } from "./kept-stream.ts";
 import type { Question } from "./question.ts";
@@ -10,12 +11,13 @@ type Event = Record<string, Json>;
 /** What becomes of an event: other events for the client, perhaps none; then whether the answer goes on. */
 export interface Woven {
   readonly events: readonly Event[];
+  /** Tokens of the whole answer, where the event tells them; null = it does not. */
+  readonly usage: Usage | null;
   /** `aborted`: the engine was told to stop. `broken`: it says what can't be part of this answer. */
   readonly goes: "on" | "stopped" | "aborted" | "broken";
 }
 
-const on = (...events: Event[]): Woven => ({ events, goes: "on" });
-const broken: Woven = { events: [], goes: "broken" };
+const broken: Woven = { events: [], usage: null, goes: "broken" };
 
 export class Seam {
   readonly #kept: KeptStream;
@@ -25,11 +27,15 @@ export class Seam {
   /** Events with something generated, for an end that the engine does not count. */
   #generated = 0;
 
+  /** Nobody knows what the client has: no count is better than one of a part. */
+  readonly #uncountable: boolean;
+
   /** @param before tokens of the prompt and of the answer up to the seam; null = unknown, and nobody wants to know */
   constructor(kept: KeptStream, question: Question, before: ToldTokens | null) {
     this.#kept = kept;
     this.#question = question;
     this.#before = before;
+    this.#uncountable = before === null && kept.text !== "";
     this.#stops = new StopScan(question.stops, question.includesStop, kept.text);
   }
 
@@ -38,12 +44,18 @@ export class Seam {
     const { choices, usage } = event;
     const { identity } = this.#kept;
     if (identity !== null) Object.assign(event, identity);
-    if (isRecord(usage)) this.#count(usage);
+    const counted = isRecord(usage) && !this.#uncountable ? this.#count(usage) : null;
     if (!Array.isArray(choices) || choices.length > 1) return broken;
     const choice: Json = choices[0];
-    if (choice === undefined) return this.#pass(event);
+    if (choice === undefined) {
+      const { countsUsage, wantsUsage } = this.#question;
+      // the usage that only the router has asked for
+      const isRouters = counted !== null && countsUsage && !wantsUsage;
+      if (isRouters || this.#uncountable) return { events: [], usage: counted, goes: "on" };
+      return this.#pass(event, counted);
+    }
     if (!isRecord(choice)) return broken;
-    if (choice["finish_reason"] === "abort") return { events: [], goes: "aborted" };
+    if (choice["finish_reason"] === "abort") return { events: [], usage: null, goes: "aborted" };
     if ("prompt_token_ids" in event) event["prompt_token_ids"] = null;
     if ("prompt_token_ids" in choice) choice["prompt_token_ids"] = null;
     const { delta } = choice;
@@ -56,43 +68,60 @@ export class Seam {
     if (typeof text !== "string") {
       const rest = isUnset(finish) ? "" : this.#stops.rest();
       if (rest !== "") carrier[key] = rest;
-      return this.#pass(event);
+      return this.#pass(event, counted);
     }
-    if (opens && this.#kept.sawRole && text === "" && isUnset(finish)) return on();
+    if (opens && this.#kept.sawRole && text === "" && isUnset(finish)) return { events: [], usage: null, goes: "on" };
     this.#generated++;
     const seam = this.#stops.push(text);
     carrier[key] = isUnset(finish) || seam.stop !== null ? seam.text : seam.text + this.#stops.rest();
-    if (seam.stop === null) return this.#pass(event);
+    if (seam.stop === null) return this.#pass(event, counted);
     choice["finish_reason"] = "stop";
     choice["stop_reason"] = seam.stop;
     return this.#stop(event);
   }
 
-  #pass(event: Event): Woven {
-    return this.#kept.keep(event) ? on(event) : broken;
+  #pass(event: Event, usage: Usage | null): Woven {
+    return this.#kept.keep(event) ? { events: [event], usage, goes: "on" } : broken;
   }
 
   /** The answer ends here, though the engine would go on. */
   #stop(event: Event): Woven {
     if (!this.#kept.keep(event)) return broken;
-    if (!this.#question.wantsUsage || this.#before === null) return { events: [event], goes: "stopped" };
+    const { wantsUsage, countsUsage, api } = this.#question;
+    if (!countsUsage || this.#before === null) return { events: [event], usage: null, goes: "stopped" };
     const told = { prompt: this.#before.prompt, completion: this.#before.completion + this.#generated };
-    return { events: [event, usageEvent(this.#kept, this.#question.api, told)], goes: "stopped" };
+    return {
+      events: wantsUsage ? [event, usageEvent(this.#kept, api, told)] : [event],
+      usage: { promptTokens: told.prompt, completionTokens: told.completion, cachedTokens: 0 },
+      goes: "stopped",
+    };
   }
 
-  #count(usage: Event): void {
+  /** Counts from the beginning of the answer, in the event too; null = the engine tells no number. */
+  #count(usage: Event): Usage | null {
     const before = this.#before;
-    const completion = usage["completion_tokens"];
-    if (before === null || typeof completion !== "number") return;
-    usage["prompt_tokens"] = before.prompt;
-    usage["completion_tokens"] = before.completion + completion;
-    usage["total_tokens"] = before.prompt + before.completion + completion;
-    const details = usage["prompt_tokens_details"];
-    if (!isRecord(details)) return;
-    // what the second engine had cached includes the answer so far
-    for (const [name, value] of Object.entries(details)) {
-      if (typeof value === "number") details[name] = Math.min(value, before.prompt);
+    const { prompt_tokens: promptTokens, completion_tokens: continued, prompt_tokens_details: details } = usage;
+    if (typeof promptTokens !== "number" || typeof continued !== "number") return null;
+    const prompt = before?.prompt ?? promptTokens;
+    const completion = (before?.completion ?? 0) + continued;
+    if (before !== null) {
+      usage["prompt_tokens"] = prompt;
+      usage["completion_tokens"] = completion;
+      usage["total_tokens"] = prompt + completion;
     }
+    let cached: unknown = 0;
+    if (isRecord(details)) {
+      // what the second engine had cached includes the answer so far
+      for (const [name, value] of Object.entries(details)) {
+        if (typeof value === "number") details[name] = Math.min(value, prompt);
+      }
+      cached = details["cached_tokens"];
+    }
+    return {
+      promptTokens: prompt,
+      completionTokens: completion,
+      cachedTokens: typeof cached === "number" ? cached : 0,
+    };
   }
 }
 

@@ -27,6 +27,10 @@ export interface MigrationHost {
   /** The request's body as it went to the first engine. */
   readonly body: string;
   readonly requestId: string;
+  /** The router has asked for the usage of the stream, and the client has not. */
+  readonly asksForUsage: boolean;
+  /** An engine has told the tokens of the answer. */
+  readonly hasUsage: boolean;
   /** The request has ended: whatever comes is too late. */
   readonly over: boolean;
   select(tried: readonly Endpoint[], nowMs: number): Selection | null;
@@ -53,6 +57,11 @@ const questionMs = 10_000;
 export function canGoOn(api: ApiName, body: string, kept: KeptStream, ctx: RouterContext): boolean {
   if (kept.problem !== null || (api !== "completions" && api !== "chat")) return false;
   return readQuestion(api, body, ctx.routing.sessionKey) !== null;
+}
+
+/** Whether somebody waits for the tokens of an answer that has ended: its client, or the router, which was not told them. */
+function lacksUsage({ wantsUsage, countsUsage }: Question, { hasUsage }: MigrationHost): boolean {
+  return wantsUsage || (countsUsage && !hasUsage);
 }
 
 export class StreamMigration implements RelayOwner {
@@ -92,11 +101,11 @@ export class StreamMigration implements RelayOwner {
       this.#giveUp(problem);
       return;
     }
-    this.#question ??= readQuestion(this.#api, this.#host.body, ctx.routing.sessionKey);
+    this.#question ??= readQuestion(this.#api, this.#host.body, ctx.routing.sessionKey, this.#host.asksForUsage);
     const question = this.#question;
     if (question === null) this.#giveUp("request");
     else if (++this.#migrations > maxMigrations) this.#giveUp("failed");
-    else if (finish !== null && (!question.wantsUsage || this.#kept.sawUsage)) this.#finish([]);
+    else if (finish !== null && (this.#kept.sawUsage || !lacksUsage(question, this.#host))) this.#finish([]);
     else if (!ctx.migrationRetries.take(ctx.clock.nowMs(), ctx.active.size)) this.#giveUp("no_retry_budget");
     else this.#goOn(question);
   }
@@ -155,11 +164,10 @@ export class StreamMigration implements RelayOwner {
     if (prepared.kind === "no") this.#giveUp("unconfirmed");
     else if (prepared.kind === "over") {
       const events = this.#kept.finish === null ? [lengthEvent(this.#kept, this.#api)] : [];
-      if (question.wantsUsage) {
-        events.push(usageEvent(this.#kept, this.#api, prepared.before));
-        const { prompt, completion } = prepared.before;
+      const { prompt, completion } = prepared.before;
+      if (question.wantsUsage) events.push(usageEvent(this.#kept, this.#api, prepared.before));
+      if (question.countsUsage)
         this.#host.usage({ promptTokens: prompt, completionTokens: completion, cachedTokens: 0 });
-      }
       this.#finish(events);
     } else {
       const seam = new Seam(this.#kept, question, prepared.before);
@@ -182,6 +190,11 @@ export class StreamMigration implements RelayOwner {
 
   #giveUp(result: MigrationResult): void {
     const host = this.#host;
+    // only the router misses something: it does without
+    if (this.#kept.problem === null && this.#kept.finish !== null && this.#question?.wantsUsage === false) {
+      this.#finish([]);
+      return;
+    }
     host.migrated(this.#cause, result);
     host.broken(this.#error ?? new LmstackError("stream_interrupted", "The engine failed in mid-stream."), this.#frame);
   }

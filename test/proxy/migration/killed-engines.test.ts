@@ -8,9 +8,11 @@ import { until } from "../../helpers/until.ts";
 import { told } from "./stage.ts";
 
 test("C2: of a hundred streams whose engines are killed with -9, one after the other, each is the whole answer", async (t) => {
-  const argv = ["engine", "--host", "127.0.0.1", "--port", "0", "--model", "m", "--speed", "0.3"];
+  // slow enough, and evenly enough asked, that a busy machine has a third of the streams on each of them at one time
+  const argv = ["engine", "--host", "127.0.0.1", "--port", "0", "--model", "m", "--speed", "0.1"];
   const engines = await Promise.all(Array.from({ length: 3 }, () => startLmstack(t, argv)));
-  const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
+  const urls = engines.map(({ url }) => url).join(",");
+  const router = await startTestRouter(t, ["--static-backends", urls, "--routing-logic", "roundrobin"]);
   const asked = { model: "m", stream: true, max_tokens: 30, stream_options: { include_usage: true } };
   const visits = Array.from({ length: 100 }, (_, i) =>
     i % 2 === 0

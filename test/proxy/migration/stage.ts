@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { startEngine, type EngineOptions, type RunningEngine } from "../../../src/engine/serve.ts";
 import { startCuttingProxy, type Cut, type CuttingProxy } from "../../helpers/cutting-proxy.ts";
-import { dataOf, post, type ClientResponse } from "../../helpers/http-client.ts";
+import { dataOf, post, RawClient, rawRequest, type ClientResponse } from "../../helpers/http-client.ts";
 import { startTestRouter, type TestRouter, type TestRouterOptions } from "../../helpers/router.ts";
 
 export const model = "m";
@@ -120,6 +120,29 @@ export function ask(router: TestRouter, body: object, headers: readonly string[]
     "x-request-id: same",
     ...headers,
   ]);
+}
+
+/** Bytes of the head of an engine's answer, and of the HTTP chunk of each of its events. */
+async function wireOf(port: number, body: object): Promise<{ head: number; chunks: number[] }> {
+  const client = await RawClient.connect(port);
+  const path = "messages" in body ? "/v1/chat/completions" : "/v1/completions";
+  client.write(rawRequest("POST", path, JSON.stringify(body)));
+  const { chunks } = await client.response();
+  const head = client.received.indexOf("\r\n\r\n") + 4;
+  client.close();
+  return { head, chunks: chunks.map(({ length }) => length + length.toString(16).length + 4) };
+}
+
+/** After how many bytes an engine has to be cut to have sent its first event, its first two, ... all but its last one. */
+export async function deathsOf(port: number, body: object): Promise<number[]> {
+  const { head, chunks } = await wireOf(port, body);
+  let at = head;
+  return chunks.slice(0, -1).map((size) => (at += size));
+}
+
+/** Bytes of the engine's head of an answer. */
+export async function headBytes(port: number, body: object): Promise<number> {
+  return (await wireOf(port, body)).head;
 }
 
 /**

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dataOf } from "../../helpers/http-client.ts";
-import { ask, assertSame, chat, completion, model, stage, told } from "./stage.ts";
+import { ask, assertSame, chat, completion, headBytes, model, stage, told } from "./stage.ts";
 
 const asked: Readonly<Record<string, object>> = {
   "a completion": completion,
@@ -65,18 +65,6 @@ for (const [what, body] of Object.entries(asked)) {
     assert.equal(router.context.migrationBudget.usedBytes, 0);
     assert.ok(router.metric('lmstack_migrations_total{cause="reset",result="continued"}') > 0);
   });
-}
-
-/** Bytes of the engine's head of an answer. */
-async function headBytes(port: number, body: object): Promise<number> {
-  const { RawClient, rawRequest } = await import("../../helpers/http-client.ts");
-  const client = await RawClient.connect(port);
-  const path = "messages" in body ? "/v1/chat/completions" : "/v1/completions";
-  client.write(rawRequest("POST", path, JSON.stringify(body)));
-  await client.response();
-  const length = client.received.indexOf("\r\n\r\n") + 4;
-  client.close();
-  return length;
 }
 
 test("C2: an answer survives several deaths", async (t) => {
