@@ -46,18 +46,54 @@ export function retryAfterHeaders(jitter: number): string[] {
   return ["retry-after", String(Math.ceil(delayMs / 1000)), "retry-after-ms", String(delayMs)];
 }
 
-/** The event that tells a reader of a stream that it ends here and is not whole. */
-export function errorFrame(error: LmstackError, shape: ErrorShape, requestId: string): string {
+/**
+ * The event that tells a reader of a stream that it ends here and is not whole.
+ * @param number of the event, where the API numbers them
+ */
+export function errorFrame(error: LmstackError, shape: ErrorShape, requestId: string, number: number): string {
   if (shape === "anthropic") return `event: error\ndata: ${errorJson(error, shape, requestId)}\n\n`;
-  if (shape === "responses") return `event: error\ndata: ${responsesError(error)}\n\n`;
-  return `data: ${errorJson(error, shape, requestId)}\n\n`;
+  if (shape !== "responses") return `data: ${errorJson(error, shape, requestId)}\n\n`;
+  const { definition, code, message, param } = error;
+  return responsesError({ type: definition.openaiType, code, message, param }, number);
+}
+
+/**
+ * An engine's own event of that kind, as the API's readers know it.
+ * @returns null = it says nothing that they could read
+ */
+export function engineErrorFrame(frame: Buffer, shape: ErrorShape, number: number): Buffer | null {
+  if (shape !== "responses") return frame;
+  const said = objectOf(/^data: ?(.*)$/m.exec(frame.toString("utf8"))?.[1] ?? "");
+  if (said === null) return null;
+  const error = isObject(said["error"]) ? said["error"] : { ...said, type: "server_error" };
+  const { type = "server_error", code = null, message, param = null } = error;
+  if (typeof message !== "string") return null;
+  const given = said["sequence_number"];
+  return Buffer.from(responsesError({ type, code, message, param }, typeof given === "number" ? given : number));
 }
 
 /**
  * The documented event, and its fields once more under `error`, as OpenAI itself sends them: the official SDKs throw for such an
  * event, and pass the other kind on, after which a reader that only waits for the end takes half of an answer for all of it.
  */
-function responsesError({ definition, code, message, param }: LmstackError): string {
-  const error = { type: definition.openaiType, code, message, param };
-  return JSON.stringify({ type: "error", code, message, param, error });
+function responsesError(
+  error: { type: unknown; code: unknown; message: string; param: unknown },
+  number: number,
+): string {
+  const { code, message, param } = error;
+  const event = { type: "error", code, message, param, sequence_number: number, error };
+  return `event: error\ndata: ${JSON.stringify(event)}\n\n`;
+}
+
+function objectOf(json: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(json);
+    return isObject(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -86,6 +86,11 @@ export class Attempt implements EngineReceiver {
     return this.#connection.reads;
   }
 
+  /** Number of the last event that the client has got of it, where the API numbers them; -1 = none. */
+  get lastNumber(): number {
+    return this.#relay?.lastNumber ?? -1;
+  }
+
   /** Whether the system has taken all of the request. */
   get requestSent(): boolean {
     return this.#connection.requestSent;

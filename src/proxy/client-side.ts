@@ -1,6 +1,6 @@
 // What a request's client is given, apart from what a relay passes on: the head, heartbeats, and the ends that are no good ones,
 // each as the client can take it at that moment: an answer, an event of a stream that has begun, or a cut.
-import { errorAnswer, errorFrame, type ErrorShape } from "../api/error-body.ts";
+import { engineErrorFrame, errorAnswer, errorFrame, type ErrorShape } from "../api/error-body.ts";
 import type { LmstackError, Outcome } from "../errors/catalogue.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
@@ -24,6 +24,8 @@ export class ClientSide {
   /** What the client has been given is an event stream. */
   #streams = false;
   #lastSentMs = 0;
+  /** Number of the last event that the client has, where the API numbers them. */
+  lastNumber = -1;
 
   constructor(ctx: RouterContext, exchange: Exchange, plan: RequestPlan, record: RequestRecord) {
     this.#ctx = ctx;
@@ -76,8 +78,11 @@ export class ClientSide {
   fail(error: LmstackError, frame: Buffer | null): void {
     const { exchange } = this;
     const { requestId } = this.#record;
-    if (this.#streams) this.#lastEvent(frame ?? Buffer.from(errorFrame(error, this.#errors, requestId)));
-    else if (exchange.started) exchange.cut();
+    if (this.#streams) {
+      const number = this.lastNumber + 1;
+      const engines = frame === null ? null : engineErrorFrame(frame, this.#errors, number);
+      this.#lastEvent(engines ?? Buffer.from(errorFrame(error, this.#errors, requestId, number)));
+    } else if (exchange.started) exchange.cut();
     else {
       const { status, headers, body } = errorAnswer(error, this.#errors, requestId, this.#ctx.random());
       const timing = this.#ctx.config.serverTiming

@@ -542,6 +542,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const attempt = this.#attempt;
     if (attempt === null) return;
     this.#attempt = null;
+    this.#client.lastNumber = attempt.lastNumber;
     this.ctx.queue.kick();
     this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict, nowMs);
   }

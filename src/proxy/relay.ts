@@ -46,6 +46,8 @@ export interface Relay {
   flush(): boolean;
   /** The last event has passed: what is missing is framing only, and nothing that a client could want. */
   readonly whole: boolean;
+  /** Number of the last event that has passed, where the API numbers them; -1 = none. */
+  readonly lastNumber?: number;
 }
 
 /** Pieces up to here go on as text: one copy, and no buffer that has to be kept. */

@@ -17,6 +17,7 @@ const usageText = '"usage"';
 const usageKey = Buffer.from(usageText);
 /** An engine that was told to stop says so in its last event, as if that were an answer's end. */
 const abortText = '"finish_reason":"abort"';
+const numberKey = Buffer.from('"sequence_number":');
 const responseEnd = /^event: ?response\.(completed|incomplete|failed)\r?\n/;
 /** At the start of the event: a text that a model makes may speak of `message_stop`, too. */
 const messageEnd = /^(?:event: ?message_stop\r?\n|data: ?\{"type": ?"message_stop")/;
@@ -55,6 +56,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
   #errorFrame: Buffer | null = null;
   #firstError: Buffer | null = null;
   #askedForResponseId: boolean;
+  lastNumber = -1;
   /** Events of these APIs need a look only where they are errors, usage or the end. */
   readonly #mayTake: boolean;
 
@@ -111,6 +113,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
       if (messageEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
     } else {
       if (responseEnd.test(frame.toString("latin1", 0, 40))) this.#sawLast = true;
+      this.#readNumber(frame);
       if (this.#askedForResponseId) this.#findResponseId(frame);
     }
   }
@@ -277,6 +280,14 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
     this.#over = true;
     this.#connection.destroy();
     this.#owner.failed(firstFrameFailure(this.#head, payload, this.#endpointId));
+  }
+
+  /** An error of ours takes the next number. Inside a text the key's quotes would be escaped. */
+  #readNumber(frame: Buffer): void {
+    const at = frame.lastIndexOf(numberKey);
+    if (at < 0) return;
+    const number = Number.parseInt(frame.toString("latin1", at + numberKey.length, at + numberKey.length + 16), 10);
+    if (number >= 0) this.lastNumber = number;
   }
 
   #findResponseId(frame: Buffer): void {

@@ -157,7 +157,9 @@ test("C1: an empty line behind [DONE] takes nothing from a stream that is whole"
 
 test("C1: on /v1/responses the frame is that of the Responses API", async (t) => {
   const { engine, router } = await stage(t);
-  const first = 'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_1"}}\n\n';
+  const created = { response: { id: "resp_1" }, sequence_number: 0, type: "response.created" };
+  const delta = { delta: '"sequence_number":7', sequence_number: 41, type: "response.output_text.delta" };
+  const first = [created, delta].map((said) => `event: ${said.type}\ndata: ${JSON.stringify(said)}\n\n`).join("");
   engine.script(
     (request) =>
       void request.connection
@@ -167,8 +169,12 @@ test("C1: on /v1/responses the frame is that of the Responses API", async (t) =>
   const response = await post(router.port, "/v1/responses", '{"model":"test-model","input":"x","stream":true}');
   const match = /\n\nevent: error\ndata: (.*)\n\n$/.exec(response.text);
   assert.ok(match, response.text);
-  const frame = JSON.parse(match[1] ?? "") as { type: string; code: string; message: string; error: object };
+  const frame = JSON.parse(match[1] ?? "") as Record<
+    "type" | "code" | "message" | "sequence_number" | "error",
+    unknown
+  >;
   assert.equal(frame.type, "error");
+  assert.equal(frame.sequence_number, 42);
   assert.equal(frame.code, "stream_interrupted");
   assert.deepEqual(frame.error, { type: "api_error", code: frame.code, message: frame.message, param: null });
 });

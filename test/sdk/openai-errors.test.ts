@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { until } from "../helpers/until.ts";
-import { startRawEngine } from "../helpers/raw-engine.ts";
+import { chunk as httpChunk, lastChunk, startRawEngine, streamHead } from "../helpers/raw-engine.ts";
 import { startTestRouter } from "../helpers/router.ts";
 import { countingFetch, model, startFleet } from "./fleet.ts";
 
@@ -196,5 +196,47 @@ for (const variant of ["clean", "reset", "half_frame", "half_chunk"] as const) {
     const helper = await errorOf(client.responses.stream(input).finalResponse());
     assert.equal(helper.code, "stream_interrupted");
     await fleet.router.idle();
+  });
+}
+
+// The documented event has no `error` in it, for which the package throws: an engine's own words passed for a good end.
+const engineErrors = {
+  "as documented": 'event: error\ndata: {"type":"error","code":"server_error","message":"It broke.","param":null}\n\n',
+  "with its number":
+    'event: error\ndata: {"code":"server_error","message":"It broke.","param":null,"sequence_number":9,"type":"error"}\n\n',
+  "as in other APIs":
+    'data: {"error": {"message": "It broke.", "type": "InternalServerError", "param": null, "code": 500}}\n\n',
+  "that nobody can read": "event: error\ndata: oh\n\n",
+};
+
+for (const [how, said] of Object.entries(engineErrors)) {
+  test(`C3: an engine's own error in a response stream (${how}) throws`, async (t) => {
+    const engine = await startRawEngine(t, { models: [model] });
+    const router = await startTestRouter(t, ["--static-backends", engine.url]);
+    const created = { response: { id: "resp_1", output: [] }, sequence_number: 5, type: "response.created" };
+    const begun = `event: response.created\ndata: ${JSON.stringify(created)}\n\n`;
+    engine.handler = ({ connection }) => {
+      for (const bytes of [streamHead(), httpChunk(begun), httpChunk(said), lastChunk]) connection.write(bytes);
+    };
+    const client = clientOf(router.url);
+    const input = { model, input: "Hi" };
+    const error = await errorOf(
+      (async () => {
+        for await (const event of await client.responses.create({ ...input, stream: true }))
+          assert.equal(event.type, "response.created");
+      })(),
+    );
+    assert.match(error.message, how === "that nobody can read" ? /failed in mid-stream/ : /It broke\./);
+    await errorOf(client.responses.stream(input).finalResponse());
+    const raw = await fetch(`${router.url}/v1/responses`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ ...input, stream: true }),
+    });
+    const last = (await raw.text()).trimEnd().split("\n\n").at(-1) ?? "";
+    assert.match(last, /^event: error\ndata: \{"type":"error",/);
+    const number = (JSON.parse(last.slice(last.indexOf("{"))) as { sequence_number: unknown }).sequence_number;
+    assert.equal(number, how === "with its number" ? 9 : 6);
+    assert.equal(router.metric(`lmstack_requests_total{model="${model}",api="responses",outcome="ok"}`), 0);
   });
 }

@@ -80,6 +80,13 @@ export class EventStream {
     if (this.#pending === null) this.#exchange.response.end();
   }
 
+  /** Ends in the middle, as vLLM does where nothing catches what went wrong: the connection closes without a last chunk. */
+  cut(): void {
+    this.#ended = true;
+    if (this.#pending === null) this.#exchange.socket.end();
+    else this.#exchange.response.destroy();
+  }
+
   /** Raw bytes for faults; nothing of the normal course may follow. */
   raw(text: string): void {
     this.#write(text, "utf8");

@@ -5,7 +5,7 @@ import type { ChatMessage } from "../text/chat-template.ts";
 import { randomHex } from "./app.ts";
 import type { EngineApp } from "./app.ts";
 import { chatPrompt } from "./chat-request.ts";
-import { ApiError, badRequest, engineDead, engineDeadMessage } from "./errors.ts";
+import { ApiError, badRequest, engineDead } from "./errors.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkQueue, Generation, usageOf } from "./generation.ts";
@@ -245,9 +245,8 @@ class StreamSink implements GenerationSink {
 
   done(choices: readonly Choice[], failed: boolean): void {
     if (failed) {
-      const text = JSON.stringify(engineDeadMessage);
-      this.#event("error", `{"code":"server_error","message":${text},"param":null`);
-      this.#stream.end(false);
+      // there is no error among the events that vLLM has for this API
+      this.#stream.cut();
       return;
     }
     const item = this.#shape.messageId;
