@@ -52,13 +52,23 @@ const manners: readonly (readonly [number, Manner])[] = [
 /** Longer than any time limit of the router in a run. */
 const badNetworkMs = 1_500;
 
-/** One client comes, asks, and goes. */
+/** How many requests the clients of a manner have; the others have one. */
+function askCount(manner: Manner, draw: Draw): number {
+  return manner === "hostile" ? 0 : manner === "keep-alive" || manner === "pipelining" ? draw.between(2, 4) : 1;
+}
+
+/**
+ * One client comes, asks, and goes. It knows what it asks before it connects: a connection that says nothing for a while is
+ * closed, and how long the reference takes to answer is up to the machine.
+ */
 export async function visit(ports: Ports, asks: Asks, draw: Draw): Promise<View[]> {
   const manner = draw.weighted(manners);
   const port = manner === "bad network" ? ports.bad : draw.chance(0.15) ? ports.slow : ports.direct;
+  const wanted: Ask[] = [];
+  for (let i = askCount(manner, draw); i > 0; i--) wanted.push(await asks.next(false));
   const client = await RawClient.connect(port);
   try {
-    return await behave(client, manner, asks, draw);
+    return await behave(client, manner, wanted, draw);
   } finally {
     if (draw.chance(0.3)) client.reset();
     else client.close();
@@ -77,17 +87,20 @@ export async function plainVisit(port: number, asks: Asks): Promise<View> {
   }
 }
 
-async function behave(client: RawClient, manner: Manner, asks: Asks, draw: Draw): Promise<View[]> {
-  const one = async (bytes: (ask: Ask) => Buffer = (ask) => ask.bytes): Promise<View[]> => {
-    const ask = await asks.next(false);
-    client.write(bytes(ask));
+async function behave(client: RawClient, manner: Manner, wanted: readonly Ask[], draw: Draw): Promise<View[]> {
+  const [ask] = wanted;
+  if (ask === undefined) {
+    await attack(client, draw);
+    return [];
+  }
+  const one = async (bytes: Buffer): Promise<View[]> => {
+    client.write(bytes);
     return [{ ask, manner, response: await client.response(), stayed: true }];
   };
   switch (manner) {
     case "patient":
-      return one();
+      return one(ask.bytes);
     case "slow reader": {
-      const ask = await asks.next(false);
       client.write(ask.bytes);
       const reading = client.response();
       const stop = readSlowly(client, draw);
@@ -99,33 +112,31 @@ async function behave(client: RawClient, manner: Manner, asks: Asks, draw: Draw)
     }
     case "keep-alive": {
       const views: View[] = [];
-      for (let i = draw.between(2, 4); i > 0 && client.end === "open"; i--) {
-        const ask = await asks.next(false);
-        client.write(ask.bytes);
+      for (const next of wanted) {
+        if (client.end !== "open") break;
+        client.write(next.bytes);
         const response = await client.response();
         // the connection may have ended behind the answer before, in the moment in which this one was sent
         const raced = response.status === 0 && views.length > 0;
-        views.push({ ask, manner, response: raced ? null : response, stayed: !raced });
+        views.push({ ask: next, manner, response: raced ? null : response, stayed: !raced });
       }
       return views;
     }
     case "pipelining": {
-      const wanted = await Promise.all(Array.from({ length: draw.between(2, 4) }, () => asks.next(false)));
       client.write(Buffer.concat(wanted.map(({ bytes }) => bytes)));
       const views: View[] = [];
-      for (const [i, ask] of wanted.entries()) {
+      for (const [i, next] of wanted.entries()) {
         const response = await client.response();
         // behind an answer that ended the connection there is none; before the first one nothing may end it unsaid
         const unanswered = response.status === 0 && views.length > 0;
         const behind = wanted.slice(i + 1).map(({ id }) => id);
-        views.push({ ask, manner, response: unanswered ? null : response, stayed: !unanswered, behind });
+        views.push({ ask: next, manner, response: unanswered ? null : response, stayed: !unanswered, behind });
       }
       return views;
     }
     case "chunked body":
-      return one((ask) => chunkedRequest(ask, draw));
+      return one(chunkedRequest(ask, draw));
     case "dribbled body": {
-      const ask = await asks.next(false);
       for (let at = 0; at < ask.bytes.length && client.end === "open";) {
         const size = draw.between(1, 60);
         client.write(ask.bytes.subarray(at, at + size));
@@ -135,51 +146,42 @@ async function behave(client: RawClient, manner: Manner, asks: Asks, draw: Draw)
       return [{ ask, manner, response: await client.response(), stayed: true }];
     }
     case "expects 100": {
-      const ask = await asks.next(false);
       client.write(withField(ask, "expect: 100-continue").subarray(0, ask.bodyAt + "expect: 100-continue\r\n".length));
       await client.sees("HTTP/1.1 ");
       client.write(ask.bytes.subarray(ask.bodyAt));
       return [{ ask, manner, response: await client.response(), stayed: true }];
     }
     case "HTTP/1.0":
-      return one((ask) =>
-        Buffer.from(ask.bytes.toString("latin1").replace(" HTTP/1.1\r\n", " HTTP/1.0\r\n"), "latin1"),
-      );
+      return one(Buffer.from(ask.bytes.toString("latin1").replace(" HTTP/1.1\r\n", " HTTP/1.0\r\n"), "latin1"));
     case "leaves early": {
-      const ask = await asks.next(false);
       client.write(draw.chance(0.5) ? ask.bytes : ask.bytes.subarray(0, draw.below(ask.bytes.length)));
       await turns(draw.below(30));
       return [{ ask, manner, response: null, stayed: false }];
     }
     case "leaves in the answer": {
-      const ask = await asks.next(false);
       client.write(ask.bytes);
-      const wanted = draw.between(1, 3000);
+      const enough = draw.between(1, 3000);
       const began = performance.now();
       // or when it has lost patience
-      while (client.received.length < wanted && client.end === "open" && performance.now() - began < 500)
+      while (client.received.length < enough && client.end === "open" && performance.now() - began < 500)
         await turns(1);
       return [{ ask, manner, response: null, stayed: false }];
     }
     case "half-closes": {
-      const ask = await asks.next(false);
       client.write(ask.bytes);
       client.socket.end();
       await client.ended();
       return [{ ask, manner, response: null, stayed: false }];
     }
     case "half a request": {
-      const ask = await asks.next(false);
       client.write(ask.bytes.subarray(0, draw.between(1, ask.bytes.length - 1)));
       // it is told so, or cut, and never left alone
       await client.ended();
       return [{ ask, manner, response: null, stayed: false }];
     }
     case "hostile":
-      await attack(client, draw);
       return [];
     case "bad network": {
-      const ask = await asks.next(false);
       client.write(ask.bytes);
       const response = await withinMs(client.response(), badNetworkMs);
       return [{ ask, manner, response: response?.status === 0 ? null : response, stayed: false }];

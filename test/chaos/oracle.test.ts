@@ -88,6 +88,13 @@ const streamed: View = { ask: { ...ask, stream: true }, manner: "plain", respons
 const good = JSON.stringify({ choices: [{ text: expected }] });
 const bad = JSON.stringify({ error: { message: "No.", code: "engine_reset" } });
 
+/** Of the API whose errors look otherwise. */
+const asMessages = (seen: View): View => ({ ...seen, ask: { ...ask, api: "messages" } });
+const dead = JSON.stringify({ type: "error", error: { type: "internal_error", message: "EngineCore" } });
+const late = JSON.stringify({
+  error: { message: "The request's head was not received within 0.5 s.", code: "request_timeout" },
+});
+
 const records: readonly (readonly [what: string, view: View, lines: readonly Recorded[], violation: RegExp | null])[] =
   [
     ["a good answer", view(answer(200, good)), [line("ok")], null],
@@ -113,6 +120,9 @@ const records: readonly (readonly [what: string, view: View, lines: readonly Rec
     ["an engine's error blamed on the client", view(answer(502, bad)), [line("client_error")], /outcome is wrong/],
     ["a client that stayed and is said to have left", view(answer(502, bad)), [line("client_gone")], /had not left/],
     ["a defect", view(answer(500, bad.replace("engine_reset", "internal_error"))), [line("engine_error")], /defect/],
+    ["vLLM's word for an engine that has died", asMessages(view(answer(500, dead))), [line("engine_error")], null],
+    ["a head that did not come, of whatever API", asMessages(view(answer(408, late))), [], null],
+    ["our error in another API's shape", asMessages(view(answer(502, bad))), [line("engine_error")], /another API/],
     ["an error in no shape", view(answer(502, "<html>")), [line("engine_error")], /no API's shape/],
   ];
 

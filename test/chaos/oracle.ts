@@ -185,8 +185,11 @@ function judgeError(api: Api, status: number, response: ClientResponse): string 
   const body = parsed(response.text);
   if (typeof at(body, ["error", "message"]) !== "string") return `an error of status ${status} in no API's shape`;
   const ours = at(body, ["error", "code"]);
-  if (api === "messages" && typeof ours === "string") return "our own error in another API's shape";
-  if (ours === "internal_error" || /internal_error/.test(response.text)) return "a defect of the router";
+  // nobody can know the API of a request whose head did not come
+  const headless = status === 408 && /request's head/.test(response.text);
+  if (api === "messages" && typeof ours === "string" && !headless) return "our own error in another API's shape";
+  // in the other API's shape it is vLLM's own word for an engine that has died
+  if (api !== "messages" && /internal_error/.test(response.text)) return "a defect of the router";
   return null;
 }
 
