@@ -220,7 +220,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
       row(
         "F5",
         "Self-protection",
-        "All bodies together have a bound, over which there is 503 `overloaded`, and the memory is given back.",
+        "All bodies together have a bound, over which there is 503 `overloaded`, and the memory is given back. A low limit on open files is told at the start.",
       ),
     ],
   },
@@ -236,7 +236,7 @@ export const behaviourGroups: readonly BehaviourGroup[] = [
       row(
         "G2",
         "Health and readiness",
-        "Both cheap, without a key; the absence of engines is no reason to be unready.",
+        "Ready when the first whole list of endpoints has been had. Both cheap, without a key, and answered whatever the load; the absence of engines is no reason to be unready.",
       ),
       row(
         "G3",

@@ -3,6 +3,7 @@ import { systemClock } from "../clock.ts";
 import { version } from "../config/parse-command.ts";
 import type { RouterConfig } from "../config/types.ts";
 import { startRouter } from "../proxy/start-router.ts";
+import { descriptorLimit, descriptorWarning } from "./descriptors.ts";
 import { explainListenError } from "./listen-error.ts";
 import { tuneForRelay } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
@@ -26,7 +27,8 @@ export async function runRouter(config: RouterConfig, warnings: readonly string[
   // before the first words: who has read them may send a signal at once
   const told = untilSignal(["SIGTERM", "SIGINT"]);
   const succeeded = replaced(router, systemClock);
-  for (const warning of warnings) router.log.warn(warning);
+  const limit = descriptorWarning(descriptorLimit());
+  for (const warning of limit === null ? warnings : [...warnings, limit]) router.log.warn(warning);
   router.log.info(`lmstack router listening on ${router.url}`, { url: router.url, port: router.port });
   announceReady();
   const successor = await Promise.race([told.then(() => null), succeeded]);

@@ -14,6 +14,7 @@ import type { RouterMetrics } from "../observe/router-metrics.ts";
 import type { Tracing } from "../observe/tracing.ts";
 import type { Policy } from "../routing/policy.ts";
 import type { Holds } from "./holds.ts";
+import type { Panics } from "./panics.ts";
 import type { Introductions } from "./introductions.ts";
 import type { KvAware } from "./kv-aware.ts";
 import type { LoadReports } from "./load-reports.ts";
@@ -53,6 +54,7 @@ export interface RouterContext {
   readonly prefixes: Prefixes;
   /** Those of them whose model has none. */
   readonly holds: Holds;
+  readonly panics: Panics;
   /** Requests whose model engines have yet to tell. */
   readonly introductions: Introductions;
   /** What engines say of their load with their answers. */

@@ -262,8 +262,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#wait.end(now, true);
       this.#wait = null;
     }
-    const { id } = candidates[choice.index] ?? { id: "" };
-    const endpoint = this.ctx.registry.find(id);
+    const endpoint = this.ctx.registry.find(candidates[choice.index]?.id ?? "");
     if (endpoint === undefined) {
       this.#fail(noEndpoint(this.ctx.registry, this.#model ?? "", now, 0));
       return;
@@ -358,10 +357,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#record.tokens(usage);
   }
 
-  get hasUsage(): boolean {
-    return this.#record.hasUsage;
-  }
-
   responseId(id: string): void {
     if (this.#attempt !== null) this.ctx.responses.remember(id, this.#attempt.endpoint.id);
   }
@@ -382,7 +377,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     if (this.#kept !== null && from !== undefined) {
       this.#client.paused(this.ctx.clock.nowMs());
       const api = this.#row.api === "chat" ? "chat" : "completions";
-      new StreamMigration(this, api, this.#kept).start(from, cause, error, frame);
+      new StreamMigration(this, api, this.#kept, this.#record.hasUsage).start(from, cause, error, frame);
       return;
     }
     if (this.#client.streams) this.migrated(cause, this.ctx.config.migration.budgetBytes === 0 ? "off" : "api");

@@ -57,7 +57,9 @@ export function usableEndpoints(
 ): readonly Endpoint[] {
   const serving = ctx.registry.serving(model);
   if (serving === undefined) return [];
-  return tried.length === 0 && allSteady(serving, nowMs) ? serving : sortOut(serving, tried, nowMs, ctx.random);
+  const steady = allSteady(serving, nowMs);
+  if (steady) ctx.panics.over(model);
+  return steady && tried.length === 0 ? serving : sortOut(ctx, model, serving, tried, nowMs);
 }
 
 /** Nothing speaks against any of them, which is nearly always so: then nothing needs to be sorted out. */
@@ -70,10 +72,11 @@ function allSteady(endpoints: readonly Endpoint[], nowMs: number): boolean {
 }
 
 function sortOut(
+  ctx: RouterContext,
+  model: string,
   serving: readonly Endpoint[],
   tried: readonly Endpoint[],
   nowMs: number,
-  random: () => number,
 ): readonly Endpoint[] {
   const checked = serving.filter((endpoint) => endpoint.known && !endpoint.sleeping);
   const known = tried.length === 0 ? checked : checked.filter((endpoint) => !tried.includes(endpoint));
@@ -83,10 +86,13 @@ function sortOut(
   const ejected = checked.filter((endpoint) => endpoint.state(nowMs) === "ejected").length;
   // Panic: with more than half of them out it is rather the checks or the network that is wrong, and the few that are left
   // would drown. Ejection is then ignored. Those that are still starting help nobody and do not count.
-  const allowed = ejected * 2 > checked.length ? known : admitted;
+  const panic = ejected * 2 > checked.length;
+  if (panic) ctx.panics.began(model, ejected, checked.length);
+  else ctx.panics.over(model);
+  const allowed = panic ? known : admitted;
   const calm = allowed.filter((endpoint) => endpoint.busyUntilMs <= nowMs);
   // all of them busy: better a queue there than an error here
-  return withoutNewcomers(calm.length > 0 ? calm : allowed, random);
+  return withoutNewcomers(calm.length > 0 ? calm : allowed, ctx.random);
 }
 
 /**

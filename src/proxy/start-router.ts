@@ -34,6 +34,7 @@ import { Dispatcher } from "./dispatch.ts";
 import { plainAddress } from "./forward-head.ts";
 import { EngineSamples } from "./engine-samples.ts";
 import { Holds } from "./holds.ts";
+import { Panics } from "./panics.ts";
 import { Introductions } from "./introductions.ts";
 import { KvAware } from "./kv-aware.ts";
 import { LoadReports } from "./load-reports.ts";
@@ -185,6 +186,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     prefixes,
     holds: new Holds(metrics, log),
     loadReports: new LoadReports(metrics, log),
+    panics: new Panics(log),
     introductions: new Introductions(clock, registry, config),
     queue: new RequestQueue({
       clock,

@@ -68,10 +68,17 @@ export class Command {
 
 /** Starts `lmstack ARGS`; it is killed when the test ends before it. */
 export function start(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
-  const child = spawn(process.execPath, [cli, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...cleanEnvironment, ...env },
-  });
+  return startProgram(t, process.execPath, [cli, ...args], env);
+}
+
+/** The same with another program before it, such as a shell that sets limits. */
+export function startProgram(
+  t: TestContext,
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Command {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...cleanEnvironment, ...env } });
   const command = new Command(child);
   t.after(async () => {
     child.kill("SIGKILL");

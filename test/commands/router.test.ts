@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../helpers/until.ts";
-import { start } from "./process.ts";
+import { cli, start, startProgram } from "./process.ts";
 
 test("router prints where it listens, relays to an engine of the command line, and drains on SIGTERM", async (t) => {
   const engine = start(t, ["engine", "--host", "127.0.0.1", "--port", "0", "--preset", "fast", "--model", "tiny"]);
@@ -39,4 +39,17 @@ test("router takes its options from the environment and says what it does not kn
   await router.says(/"msg":"lmstack router listening on http:\/\/127\.0\.0\.1:\d+"/);
   await until(() => router.out.includes("127.0.0.1:9"), "it says that the engine can't be reached");
   for (const line of router.out.trimEnd().split("\n")) assert.doesNotThrow(() => JSON.parse(line) as unknown, line);
+});
+
+test("F5: a router that may open few files says so when it starts, and one that may open enough does not", async (t) => {
+  for (const limit of [256, 4096]) {
+    const argv = [cli, "router", "--host", "127.0.0.1", "--port", "0", "--static-backends", "http://127.0.0.1:9"];
+    const shell = ["-c", `ulimit -n ${limit}; exec "$0" "$@"`, process.execPath, ...argv];
+    const router = startProgram(t, "sh", shell);
+    await router.says(/lmstack router listening on/);
+    const told = /may open 256 files, enough for about 96 requests at a time .* raise the limit to 4096 or more/.test(
+      router.out,
+    );
+    assert.equal(told, limit === 256, router.out);
+  }
 });

@@ -21,8 +21,8 @@ async function noViolation(t: TestContext, ...argv: string[]): Promise<void> {
   assert.equal(code, 0, words);
 }
 
-test("chaos: 40 seeds of 5 s, four at a time, without a violation", (t) =>
+test("E4, C1, C4: chaos, 40 seeds of 5 s, four at a time, without a violation", (t) =>
   noViolation(t, "--seeds", "40", "--seconds", "5"));
 
-test("chaos: 20 s of each seed that once failed in a run of that length, four at a time, without a violation", (t) =>
+test("E4, C1, C4: chaos, 20 s of each seed that once failed in a run of that length, four at a time, without a violation", (t) =>
   noViolation(t, "--only", failedIn20s.map(([seed]) => seed).join(","), "--seconds", "20"));

@@ -63,7 +63,7 @@ function served({ router, load }: { router: LmstackProcess; load: Load }, sinceM
   return found.toSorted((a, b) => b.tookMs - a.tookMs);
 }
 
-test("one hung, one slow, one flapping and one half-dead engine among eight: no client sees an error, nor waits for them", async (t) => {
+test("E5: one hung, one slow, one flapping and one half-dead engine among eight: no client sees an error, nor waits for them", async (t) => {
   // the ninth is ten times slower
   const engines = await Promise.all(
     Array.from({ length: 9 }, (_, i) => startLmstack(t, [...engineArgv, "--speed", i === 8 ? "0.0025" : usual])),

@@ -15,7 +15,7 @@ import { until } from "../helpers/until.ts";
 const quietMs = 10_000;
 const nonsenseMs = 60_000;
 
-test("2,000 slow sockets, broken requests and random bytes for a minute: others do not notice", async (t) => {
+test("A10, E4: 2,000 slow sockets, broken requests and random bytes for a minute: others do not notice", async (t) => {
   const engines = await startFakeEngines(4, 5);
   t.after(() => engines.close());
   const router = await startLmstack(t, [

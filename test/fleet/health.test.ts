@@ -6,6 +6,7 @@ import { ManualClock } from "../../src/clock.ts";
 import type { EndpointSpec } from "../../src/config/types.ts";
 import { Random } from "../../src/engine/core/index.ts";
 import { startEngine } from "../../src/engine/serve.ts";
+import { RouterLog } from "../../src/observe/log.ts";
 import { RawClient, get, post, rawRequest, type ClientResponse } from "../helpers/http-client.ts";
 import {
   chunk,
@@ -244,6 +245,30 @@ test("E3: with more than half of the endpoints out, ejection is ignored rather t
   assert.equal(engines.filter((engine) => engine.requests.length > 0).length, 3);
 });
 
+test("E3: the log says when ejection is ignored, and when that is over, once each", async (t) => {
+  const engines = await Promise.all(Array.from({ length: 3 }, () => startRawEngine(t)));
+  const urls = engines.map(({ url }) => url).join(",");
+  const clock = new ManualClock();
+  let text = "";
+  const sink = { write: (more: string) => void (text += more), flush: () => undefined, flushSync: () => undefined };
+  const log = new RouterLog({ level: "info", format: "text", routingLine: false }, sink);
+  const router = await startTestRouter(t, ["--static-backends", urls], { clock, log });
+  const said = (): string[] =>
+    text.split("\n").flatMap((line) => /model test-model: (?:\d of \d|half).*/.exec(line)?.[0] ?? []);
+  const endpoints = router.context.registry.list();
+  for (const { breaker } of endpoints.slice(1)) for (let i = 0; i < 5; i++) breaker.failure(0);
+  for (let i = 0; i < 5; i++) assert.equal(await ask(router), 200);
+  assert.deepEqual(said(), ["model test-model: 2 of 3 engines are out, which is ignored: requests go to them too"]);
+  for (const { breaker } of endpoints.slice(1)) {
+    clock.advance(1_000);
+    assert.equal(breaker.picked(clock.nowMs()), true);
+    breaker.success(clock.nowMs(), true);
+  }
+  for (let i = 0; i < 5; i++) assert.equal(await ask(router), 200);
+  assert.equal(said().length, 2, text);
+  assert.match(said()[1] ?? "", /half of the engines or more are back/);
+});
+
 test("E3: endpoints that are still starting do not count among those that could serve", async (t) => {
   // while a Deployment grows, its one running engine was refused after a few failures, since "only" a third of three was out
   const engines = await Promise.all(Array.from({ length: 3 }, () => startRawEngine(t)));
@@ -421,7 +446,36 @@ test("E1: a request that fails makes the next check come at once, and not each o
   await until(() => checks() === before + 2, "the engine is checked again");
 });
 
-test("a large fleet that does not start is asked at a bounded rate, not each endpoint as if it were the only one", async (t) => {
+test("E1: an engine is checked every 10 s while all is well and every 2 s while it is not, give or take a tenth", async (t) => {
+  const clock = new ManualClock();
+  const engine = await startRawEngine(t);
+  // drawn once at the end of each check, for when the next one is
+  let ended = 0;
+  const random = (): number => {
+    ended++;
+    return 0.5;
+  };
+  await startTestRouter(t, ["--static-backends", engine.url], { clock, random });
+  const checks = (): number => engine.checks.filter(({ target }) => target === "/health").length;
+  const next = async (waitMs: number): Promise<void> => {
+    const before = checks();
+    await until(() => ended === before, "the last check is over");
+    await turns(1);
+    clock.advance(waitMs - 1);
+    await turns(20);
+    assert.equal(checks(), before);
+    clock.advance(1);
+    await until(() => checks() === before + 1, "it is checked");
+  };
+  await next(10_000);
+  engine.health = 503;
+  await next(10_000);
+  await next(2_000);
+  engine.health = 200;
+  await next(2_000);
+});
+
+test("E1: a large fleet that does not start is asked at a bounded rate, not each endpoint as if it were the only one", async (t) => {
   const engine = await startRawEngine(t);
   engine.health = 503;
   const clock = new ManualClock();

@@ -3,6 +3,7 @@
 import type { TestContext } from "node:test";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { loadRouterConfig } from "../../src/config/parse-command.ts";
+import type { RouterLog } from "../../src/observe/log.ts";
 import type { RouterContext } from "../../src/proxy/context.ts";
 import { startRouter, type RunningRouter } from "../../src/proxy/start-router.ts";
 import { valueOf } from "./exposition.ts";
@@ -12,6 +13,7 @@ export interface TestRouterOptions {
   readonly clock?: Clock;
   readonly random?: () => number;
   readonly page?: string;
+  readonly log?: RouterLog;
   /** Do not wait until every endpoint has passed its first check. */
   readonly early?: boolean;
 }
@@ -44,6 +46,7 @@ export async function startTestRouter(
     random: options.random ?? Math.random,
     version: "0.0.0-test",
     page: options.page ?? null,
+    ...(options.log === undefined ? {} : { log: options.log }),
   });
   t.after(() => running.close());
   const { context } = running;

@@ -226,7 +226,7 @@ async function withoutEngines(t: Parameters<typeof startRawEngine>[0]): Promise<
   return router;
 }
 
-test("a known model without a ready endpoint: 503 no_endpoint with retry-after, in both spellings, and their states", async (t) => {
+test("G2: a known model without a ready endpoint: 503 no_endpoint with retry-after, in both spellings, and their states", async (t) => {
   const router = await withoutEngines(t);
   const response = await post(router.port, "/v1/chat/completions", '{"model":"test-model"}');
   const error = errorOf(response);
@@ -246,7 +246,7 @@ test("a known model without a ready endpoint: 503 no_endpoint with retry-after, 
   );
 });
 
-test("F5: request bodies beyond --max-buffered-bytes in all: 503 overloaded, and the memory is given back", async (t) => {
+test("F5, G2: request bodies beyond --max-buffered-bytes in all: 503 overloaded, and the memory is given back", async (t) => {
   const engine = await startRawEngine(t, { handler: () => undefined });
   const router = await startTestRouter(t, [
     "--static-backends",
@@ -264,6 +264,8 @@ test("F5: request bodies beyond --max-buffered-bytes in all: 503 overloaded, and
   assert.equal(errorOf(response).code, "overloaded");
   assert.equal(response.status, 503);
   assert.equal(response.header("x-should-retry"), "true");
+  // whoever asks how the router is must not be told that it is dead
+  for (const path of ["/health", "/ready", "/metrics"]) assert.equal((await get(router.port, path)).status, 200);
   first.close();
   await router.idle();
   assert.equal(router.context.bufferedBytes, 0);

@@ -29,8 +29,6 @@ export interface MigrationHost {
   readonly requestId: string;
   /** The router has asked for the usage of the stream, and the client has not. */
   readonly asksForUsage: boolean;
-  /** An engine has told the tokens of the answer. */
-  readonly hasUsage: boolean;
   /** The request has ended: whatever comes is too late. */
   readonly over: boolean;
   select(tried: readonly Endpoint[], nowMs: number): Selection | null;
@@ -59,16 +57,12 @@ export function canGoOn(api: ApiName, body: string, kept: KeptStream, ctx: Route
   return readQuestion(api, body, ctx.routing.sessionKey) !== null;
 }
 
-/** Whether somebody waits for the tokens of an answer that has ended: its client, or the router, which was not told them. */
-function lacksUsage({ wantsUsage, countsUsage }: Question, { hasUsage }: MigrationHost): boolean {
-  return wantsUsage || (countsUsage && !hasUsage);
-}
-
 export class StreamMigration implements RelayOwner {
   readonly #host: MigrationHost;
   readonly #api: Question["api"];
   readonly #kept: KeptStream;
   #question: Question | null | undefined;
+  #hasUsage: boolean;
   #cause: MigrationCause = "reset";
   /** What the client is told when nobody can go on. */
   #error: LmstackError | null = null;
@@ -78,7 +72,9 @@ export class StreamMigration implements RelayOwner {
   #migrations = 0;
   #last: { readonly selection: Selection; readonly body: string; readonly seam: Seam } | null = null;
 
-  constructor(host: MigrationHost, api: Question["api"], kept: KeptStream) {
+  /** @param hasUsage an engine has told the router the tokens of the answer */
+  constructor(host: MigrationHost, api: Question["api"], kept: KeptStream, hasUsage: boolean) {
+    this.#hasUsage = hasUsage;
     this.#host = host;
     this.#api = api;
     this.#kept = kept;
@@ -105,9 +101,14 @@ export class StreamMigration implements RelayOwner {
     const question = this.#question;
     if (question === null) this.#giveUp("request");
     else if (++this.#migrations > maxMigrations) this.#giveUp("failed");
-    else if (finish !== null && (this.#kept.sawUsage || !lacksUsage(question, this.#host))) this.#finish([]);
+    else if (finish !== null && (this.#kept.sawUsage || !this.#lacksUsage(question))) this.#finish([]);
     else if (!ctx.migrationRetries.take(ctx.clock.nowMs(), ctx.active.size)) this.#giveUp("no_retry_budget");
     else this.#goOn(question);
+  }
+
+  /** Whether somebody waits for the tokens of an answer that has ended: its client, or the router, which was not told them. */
+  #lacksUsage({ wantsUsage, countsUsage }: Question): boolean {
+    return wantsUsage || (countsUsage && !this.#hasUsage);
   }
 
   #goOn(question: Question): void {
@@ -215,6 +216,7 @@ export class StreamMigration implements RelayOwner {
   }
 
   usage(usage: Usage): void {
+    this.#hasUsage = true;
     this.#host.usage(usage);
   }
 

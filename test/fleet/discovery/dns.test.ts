@@ -192,7 +192,7 @@ test("one family that can't be asked leaves its addresses as they were", async (
   await shows("http://10.0.0.2:8000 http://[fd00::1]:8000");
 });
 
-test("a router finds its engines by DNS, follows them, and is ready when the first answer is there", async (t) => {
+test("G2: a router finds its engines by DNS, follows them, and is ready when the first answer is there", async (t) => {
   const engine = await startRawEngine(t);
   const server = await startDnsServer(t);
   server.failure = "servfail";

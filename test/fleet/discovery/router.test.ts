@@ -31,7 +31,7 @@ async function startOn(t: TestContext, url: string, argv: readonly string[] = []
   return startTestRouter(t, options, { early: true });
 }
 
-test("a router is ready when the first whole list is there, and says until then what it waits for", async (t) => {
+test("G2: a router is ready when the first whole list is there, and says until then what it waits for", async (t) => {
   const server = await startApiServer(t);
   const engine = await startRawEngine(t);
   server.onList = (request) => answer(request, recorded.forbidden);
