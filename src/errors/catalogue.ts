@@ -329,7 +329,12 @@ export class LmstackError extends Error {
   readonly param: string | null;
 
   constructor(code: ErrorCode, message: string, param: string | null = null) {
+    // An answer, and no defect of ours: where it was made says nothing, and to find that out costs more than all the rest of a
+    // refusal.
+    const limit = Error.stackTraceLimit;
+    if (code !== "internal_error") Error.stackTraceLimit = 0;
     super(message);
+    Error.stackTraceLimit = limit;
     this.code = code;
     this.param = param;
   }

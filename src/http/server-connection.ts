@@ -37,7 +37,6 @@ const maxAheadBytes = 256 * 1024;
 const continueLine = "HTTP/1.1 100 Continue\r\n\r\n";
 
 export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
-  readonly remoteAddress: string;
   readonly encrypted: boolean;
   // side by side, and first: all that is touched for each piece of each stream
   readonly #outlet: Outlet;
@@ -69,6 +68,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #sinceMs: number;
   #lastQueued = 0;
   #stalledSinceMs = -1;
+  #remoteAddress: string | null = null;
 
   constructor(
     accepted: Socket,
@@ -90,7 +90,6 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#draining = draining;
     this.encrypted = encrypted;
     this.#onClosed = onClosed;
-    this.remoteAddress = socket.remoteAddress ?? "";
     this.#parser = new RequestParser(limits.maxHeadBytes, this);
     this.#sinceMs = clock.nowMs();
     sweeper.add(this);
@@ -102,6 +101,11 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   get draining(): boolean {
     return this.#draining;
+  }
+
+  /** Asked of the system when it is needed: many a connection never brings a request. */
+  get remoteAddress(): string {
+    return (this.#remoteAddress ??= this.#socket.remoteAddress ?? "");
   }
 
   get busy(): boolean {
