@@ -63,8 +63,8 @@ const kinds: readonly Kind[] = [
 ];
 
 test("C1, C2: engines that die under a hundred streams, ten times: whole answers where they can go on, else one error", async (t) => {
-  // 15 ms a token, so that an engine dies in the middle of all that it has, also where a busy machine sends the hundred slowly
-  const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.0033 };
+  // 30 ms a token, so that an engine dies in the middle of all that it has, also where a busy machine sends the hundred slowly
+  const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.00165 };
   const engines = await Promise.all(Array.from({ length: 4 }, () => startEngine(options)));
   t.after(() => Promise.all(engines.map((engine) => engine.close())));
   const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
