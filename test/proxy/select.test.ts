@@ -47,11 +47,14 @@ test("a policy sees those that may be used and no others, and somebody whenever 
     fc.property(fc.array(facts, { maxLength: 10 }), fc.integer(), (list, seed) => {
       const serving = list.map(made);
       const tried = serving.filter((_, i) => list[i]?.tried);
-      const ctx = { registry: { serving: () => serving }, random: seeded(seed) } as unknown as RouterContext;
+      let told = false;
+      const panics = { began: () => (told = true), over: () => (told = false) };
+      const ctx = { registry: { serving: () => serving }, panics, random: seeded(seed) } as unknown as RouterContext;
       const usable = usableEndpoints(ctx, "m", tried, nowMs);
       const awake = serving.filter(({ known, sleeping }) => known && !sleeping);
       const out = awake.filter((endpoint) => endpoint.state(nowMs) === "ejected");
       const panic = out.length * 2 > awake.length;
+      assert.equal(told, panic);
       const candidates = awake.filter((endpoint) => !tried.includes(endpoint) && (panic || !out.includes(endpoint)));
       for (const endpoint of usable) {
         assert.ok(candidates.includes(endpoint), `${endpoint.id} ${endpoint.state(nowMs)}`);
