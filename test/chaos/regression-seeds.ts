@@ -7,7 +7,7 @@ export type FailedSeed = readonly [seed: number, story: string];
 export const failedIn5s: readonly FailedSeed[] = [
   [4, "events of a read whose framing broke behind them were kept and not passed on: a word was missing at the seam"],
   [7, "a corrupted /tokenize made a migrated answer longer, and the proxy did not know whose bytes it had changed"],
-  [10, "as 4"],
+  [10, "as 4; later, in 20 s: as 22, where one turn of the loop took longer than a silent connection may stay"],
   [14, "a corrupted content-length made the raw engine read one request for ever, until memory was full"],
   [20, "vLLM's own `internal_error` on /v1/messages was taken for a defect of the router"],
   [22, "clients connected before they had their question: on a busy machine they were closed as silent"],
