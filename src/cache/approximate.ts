@@ -82,6 +82,9 @@ export class ApproximateIndex implements CacheView {
     if (part === undefined || !part.engine.caching) return 0;
     const blocks = part.blocks.match(prompt);
     if (blocks === 0 || blocks * prompt.blockSize < this.#leastMatch) return 0;
+    // in whole tokens and not in the engine's blocks, which would hide again what is the conversation's own
+    if (prompt.continued && blocks * prompt.blockSize < prompt.ownFrom && part.blocks.began(prompt))
+      return Math.min(Math.ceil(prompt.ownFrom / prompt.perToken), promptTokens(prompt) - 1);
     const { blockTokens } = part.engine;
     const tokens = Math.min((blocks * prompt.blockSize) / prompt.perToken, promptTokens(prompt) - 1);
     return Math.floor(tokens / blockTokens) * blockTokens;

@@ -5,6 +5,9 @@ import type { Prompt } from "./prompt.ts";
 
 const none = -1;
 const firstCapacity = 64;
+/** In the place of a hash's second half: what was generated, and where a conversation began. */
+const isTail = 0xffffffff;
+const isBeginning = 0xfffffffe;
 
 /** Six arrays of 4 bytes for each node, and the table. */
 function bytesOf(capacity: number): number {
@@ -65,6 +68,11 @@ export class EndpointBlocks {
     return low;
   }
 
+  /** Whether a conversation began here whose first question ended within a block, so that no block tells it from others. */
+  began(prompt: Prompt): boolean {
+    return this.#count > 0 && this.#find(prompt.anchor, isBeginning) >= 0;
+  }
+
   /**
    * The prompt is computed here: all of its blocks are here now, and are the youngest.
    * @param limit blocks that may be held; what is oldest goes
@@ -88,6 +96,9 @@ export class EndpointBlocks {
       if (guard < 0) guard = node;
     }
     if (parent >= 0) this.#touchChain(parent);
+    // only where the chain is whole: without it the engine has no use for what comes behind
+    if (hidesBeginning(prompt) && parent >= 0 && this.#at(hashes, prompt.blocks - 1) === parent)
+      this.#recordBeginning(prompt.anchor, parent, limit, mayGrow);
     while (this.#used > limit && this.#count > 0) this.#evict();
   }
 
@@ -103,7 +114,7 @@ export class EndpointBlocks {
     const node = this.#take(limit, mayGrow, leaf);
     if (node >= 0) {
       this.#tails = (this.#tails + 1) >>> 0;
-      this.#insert(node, this.#tails, 0xffffffff, leaf, answerBlocks);
+      this.#insert(node, this.#tails, isTail, leaf, answerBlocks);
     }
     this.#touchChain(leaf);
     while (this.#used > limit && this.#count > 0) this.#evict();
@@ -119,6 +130,18 @@ export class EndpointBlocks {
     if (keep >= this.#capacity) return;
     while (this.#count > keep) this.#evict();
     this.#rebuild(keep);
+  }
+
+  /** The part of a block that the first question fills counts as one: the engine holds it. */
+  #recordBeginning(anchor: number, parent: number, limit: number, mayGrow: (bytes: number) => boolean): void {
+    const known = this.#find(anchor, isBeginning);
+    const node = known >= 0 ? known : this.#take(limit, mayGrow, parent);
+    if (node < 0) return;
+    if (node === known) this.#touchChain(node);
+    else {
+      this.#insert(node, anchor, isBeginning, parent, 1);
+      this.#touchChain(parent);
+    }
   }
 
   /** A node for one more; none = not even by eviction. `guard` and what is younger must stay. */
@@ -276,6 +299,11 @@ export class EndpointBlocks {
       this.#insert(to, lo[node] ?? 0, hi[node] ?? 0, above < 0 ? none : (moved[above] ?? none), size[node] ?? 0);
     }
   }
+}
+
+/** Its whole blocks end before what is its own does: a further turn could not be told from other conversations' by them. */
+function hidesBeginning({ anchor, ownFrom, blocks, blockSize }: Prompt): boolean {
+  return anchor !== 0 && blocks * blockSize < ownFrom;
 }
 
 function grown<T extends Uint32Array | Int32Array>(before: T, after: T): T {

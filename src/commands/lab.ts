@@ -11,7 +11,7 @@ import { findEngines, findRate, type Capacity } from "../lab/capacity.ts";
 import { parseObjectives } from "../lab/objective.ts";
 import { allPolicies, policyNames, policyOf } from "../lab/policies.ts";
 import { LabPool, type PoolProgress } from "../lab/pool.ts";
-import { capacityTable, labPage, labTable } from "../lab/report.ts";
+import { capacityTable, labPage, labTable, waitTable } from "../lab/report.ts";
 import type { LabJob, LabRun, LabSetup } from "../lab/run.ts";
 import { readPreset } from "./preset.ts";
 import { progressBar } from "./progress-bar.ts";
@@ -32,6 +32,7 @@ export async function runLab(options: LabOptions): Promise<number> {
     maxNumBatchedTokens: options.maxNumBatchedTokens,
     routers: options.routers,
     scrapeMs: options.scrapeMs,
+    compareWaits: options.compareWaits,
   };
   const workload = loadWorkload(setup.source);
   const rates = workloadRates(options, workload);
@@ -75,7 +76,8 @@ export async function runLab(options: LabOptions): Promise<number> {
     bar.end();
     await pool.close();
   }
-  const lines = options.find === null ? labTable(runs.map(({ result }) => result)) : capacityTable(capacities);
+  const results = runs.map(({ result }) => result);
+  const lines = options.find === null ? [...labTable(results), ...waitTable(results)] : capacityTable(capacities);
   process.stdout.write(`${lines.join("\n")}\n`);
   if (options.json !== null) writeResult("--json", options.json, jsonText(options, workload, runs, capacities));
   if (options.html !== null) writeResult("--html", options.html, labPage(about, runs, capacities));

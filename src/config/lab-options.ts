@@ -18,6 +18,9 @@ export function labOptions(resolved: Resolved): {
     ...together(resolved, "rate", "find-capacity", find),
     ...together(resolved, "rps", "find-capacity", find),
   );
+  for (const name of ["find-capacity", "find-engines"] as const) {
+    problems.push(...together(resolved, "compare-waits", name, `--${name} makes another table`));
+  }
   return {
     options: {
       ...options,
@@ -31,6 +34,7 @@ export function labOptions(resolved: Resolved): {
       jobs: v.jobs,
       find: v["find-capacity"] ? "rate" : v["find-engines"] ? "engines" : null,
       slo: v.slo,
+      compareWaits: v["compare-waits"],
     },
     problems,
   };

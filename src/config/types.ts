@@ -327,6 +327,7 @@ export interface LabOptions extends WorkloadOptions {
   readonly find: "rate" | "engines" | null;
   /** As written: `ttft_p90=2s`. */
   readonly slo: readonly string[];
+  readonly compareWaits: boolean;
 }
 
 /** What `lmstack bench` is told. */

@@ -6,6 +6,7 @@ import { figure, percent, tableLines, type Column } from "../bench/report/table.
 import type { Capacity } from "./capacity.ts";
 import { policyOf } from "./policies.ts";
 import type { LabResult, LabRun } from "./run.ts";
+import { graceMs } from "./waits.ts";
 
 const columns: readonly Column<LabResult>[] = [
   { title: "policy", text: ({ policy }) => policy, left: true },
@@ -25,6 +26,26 @@ const columns: readonly Column<LabResult>[] = [
 /** Grouped by rate, as the eye compares policies and not rates. */
 export function labTable(results: readonly LabResult[]): string[] {
   return tableLines(columns, byRate(results));
+}
+
+/** Of the runs in which waits were compared. */
+const waitColumns: readonly Column<LabResult>[] = [
+  { title: "policy", text: ({ policy }) => policy, left: true },
+  { title: "rate", text: ({ rate }) => String(rate) },
+  { title: "wait mean s", text: ({ waits }) => figure(waits?.meanS ?? null) },
+  { title: "max", text: ({ waits }) => figure(waits?.maxS ?? null) },
+  { title: "in order: mean s", text: ({ waits }) => figure(waits?.inOrderMeanS ?? null) },
+  { title: "max", text: ({ waits }) => figure(waits?.inOrderMaxS ?? null) },
+  { title: "worst ratio", text: ({ waits }) => figure(waits?.worstRatio ?? null) },
+  { title: "over 3 x", text: ({ waits }) => String(waits?.unfair ?? "-") },
+  { title: "most beyond s", text: ({ waits }) => figure(waits?.mostBeyondS ?? null) },
+];
+
+export function waitTable(results: readonly LabResult[]): string[] {
+  const compared = byRate(results.filter(({ waits }) => waits !== undefined));
+  if (compared.length === 0) return [];
+  const note = `Waits in the router of each request, beside its wait in order of arrival; below ${graceMs / 1000} s counts as that:`;
+  return ["", note, ...tableLines(waitColumns, compared)];
 }
 
 const capacityColumns: readonly Column<Capacity>[] = [
@@ -85,6 +106,11 @@ export function labPage(about: readonly string[], runs: readonly LabRun[], capac
     });
     sections.push({ heading: "Load of each engine over time", body: loadCharts(runs) });
     sections.push({ heading: "Figures", body: htmlTable(columns, byRate(results), ({ policy }) => isDefault(policy)) });
+    const compared = byRate(results.filter(({ waits }) => waits !== undefined));
+    if (compared.length > 0) {
+      const body = htmlTable(waitColumns, compared, ({ policy }) => isDefault(policy));
+      sections.push({ heading: "Waits, and those in order of arrival", body });
+    }
     sections.push({ heading: "Policies", body: policyList(policies) });
   }
   return reportPage("LMStack lab", about, sections);

@@ -5,12 +5,14 @@ import type { WorkloadSource } from "../bench/workload/source.ts";
 import { atRate, meanRps, type Workload } from "../bench/workload/workload.ts";
 import { GapCounter, mean, quantile } from "../bench/statistics.ts";
 import { Random, type Preset } from "../engine/core/index.ts";
+import { defaultLateBinding, type LateBindingOptions } from "../routing/late-binding.ts";
 import { makeRouter, policyOf, type PolicyKind } from "./policies.ts";
 import type { LabPrompt } from "./policy-router.ts";
 import { PrefixTree, type BlockNames } from "./prefix-tree.ts";
 import { promptsOf } from "./prompts.ts";
 import { replicatedRouter } from "./replicated-router.ts";
-import { engineBlockTokens, simulate, type LoadSample, type RunOutput } from "./simulation.ts";
+import { engineBlockTokens, simulate, type LoadSample, type RunHooks, type RunOutput } from "./simulation.ts";
+import { compareWaits, type WaitComparison } from "./waits.ts";
 
 /** What all runs of one command share. */
 export interface LabSetup {
@@ -21,6 +23,8 @@ export interface LabSetup {
   readonly maxNumBatchedTokens: number;
   readonly routers: number;
   readonly scrapeMs: number;
+  /** Run once more in order of arrival. */
+  readonly compareWaits?: boolean;
 }
 
 /** One run. */
@@ -60,6 +64,8 @@ export interface LabResult {
   /** Requests that are longer than an engine's cache. */
   readonly refused: number;
   readonly outputTokensPerS: number;
+  /** Absent = nobody asked for it, or the policy has no queue. */
+  readonly waits?: WaitComparison;
 }
 
 export interface LabRun {
@@ -87,20 +93,28 @@ export function runJob(
   const asked = atRate(workload, job.rate);
   const gaps = new GapCounter();
   const fleet = { ...setup, engines: job.engines };
-  const output = simulate(
-    asked,
-    names,
-    fleet,
-    (lab) =>
-      replicatedRouter(setup.routers, lab, new Random(setup.seed), (random) =>
-        makeRouter(job.policy, lab, prompts, random, {
-          scrapeMs: setup.scrapeMs,
-          othersShare: 1 - 1 / setup.routers,
-        }),
-      ),
-    { gap: (ms) => gaps.add(ms), progress },
-  );
-  return { result: resultOf(asked, job, output, gaps), samples: output.samples };
+  const run = (hooks: RunHooks, lateBinding: LateBindingOptions): RunOutput =>
+    simulate(
+      asked,
+      names,
+      fleet,
+      (lab) =>
+        replicatedRouter(setup.routers, lab, new Random(setup.seed), (random) =>
+          makeRouter(job.policy, lab, prompts, random, {
+            scrapeMs: setup.scrapeMs,
+            othersShare: 1 - 1 / setup.routers,
+            lateBinding,
+          }),
+        ),
+      hooks,
+    );
+  const output = run({ gap: (ms) => gaps.add(ms), progress }, defaultLateBinding);
+  const result = resultOf(asked, job, output, gaps);
+  const compared = setup.compareWaits === true && result.kind !== "baseline";
+  if (!compared) return { result, samples: output.samples };
+  const inOrder = run({}, { ...defaultLateBinding, window: 1 });
+  const waits = compareWaits(waitsOf(asked, output), waitsOf(asked, inOrder));
+  return { result: { ...result, waits }, samples: output.samples };
 }
 
 function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapCounter): LabResult {
@@ -108,14 +122,13 @@ function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapC
   const { traces } = output;
   const ttft: number[] = [];
   const endToEnd: number[] = [];
-  const waits: number[] = [];
+  const waits = waitsOf(workload, output);
   const work = Array.from({ length: job.engines }, () => 0);
   let promptTokens = 0;
   let cachedTokens = 0;
   let answerTokens = 0;
   for (const [at, request] of requests.entries()) {
     const firstMs = traces.firstMs[at] ?? Number.NaN;
-    waits.push((traces.sentMs[at] ?? 0) - request.arrivalMs);
     if (Number.isNaN(firstMs)) continue;
     ttft.push(firstMs - request.arrivalMs);
     endToEnd.push((traces.doneMs[at] ?? 0) - request.arrivalMs);
@@ -154,6 +167,11 @@ function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapC
     refused: output.refused,
     outputTokensPerS: rounded((answerTokens / Math.max(1, output.endMs)) * 1000, 1),
   };
+}
+
+/** Milliseconds in the router, of each request. */
+function waitsOf({ requests }: Workload, { traces }: RunOutput): number[] {
+  return requests.map(({ arrivalMs }, at) => (traces.sentMs[at] ?? 0) - arrivalMs);
 }
 
 function rounded(value: number, digits: number): number {

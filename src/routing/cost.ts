@@ -9,8 +9,8 @@
 // and the busier the fleet, the more. Where an endpoint has far more or far fewer requests than the mean, its own count takes
 // over: a prefix that all share is computed on the idle ones too, and does not stay with the few that had it first. move and
 // even are about conversations: one that is under way costs more to move than this turn's prefill, and one that begins will
-// stay where it begins. slow is the rest of the answer on an endpoint that is far from the fleet's pace. Pure; it is called for
-// each request and keeps nothing between two calls.
+// stay where it begins, with all of its turns, each of which delays those who run there. slow is the rest of the answer on an
+// endpoint that is far from the fleet's pace. Pure; it is called for each request and keeps nothing between two calls.
 import type { Prompt } from "../cache/prompt.ts";
 import type { CacheView } from "../cache/view.ts";
 import { rendezvous } from "./rendezvous.ts";
@@ -32,8 +32,12 @@ export interface CostOptions {
   readonly even: number;
   /** Of what is new in a further turn of a conversation, this share is the answer of the turn before. */
   readonly answered: number;
+  /** So far below its part of the work, as a share of it, an endpoint is preferred; more is no reason to fill it up at once. */
+  readonly behind: number;
   /** Share of a step that a request which runs there already costs: what parts endpoints with equal queues. */
   readonly decode: number;
+  /** The same of there being any: the step that is under way has to end first, while an idle endpoint begins at once. */
+  readonly underWay: number;
   /** Share of the KV cache from which on pressure is felt. */
   readonly pressureFrom: number;
   /** Steps that it costs when the cache is just full. */
@@ -53,9 +57,11 @@ export interface CostOptions {
 export const defaultCost: CostOptions = {
   z: 0.6,
   move: 1,
-  even: 1.5,
+  even: 0.7,
   answered: 0.5,
+  behind: 0.5,
   decode: 0.02,
+  underWay: 0.5,
   pressureFrom: 0.9,
   pressureSteps: 40,
   handOverTokens: 8192,
@@ -65,7 +71,7 @@ export const defaultCost: CostOptions = {
 
 const answerTokens = 256;
 /** A prompt of any length is worth so much evenness at most. */
-const evenTokens = 1024;
+const evenTokens = 8192;
 /** Differences of so many tokens are chance. */
 const fewTokens = 2048;
 /** So far from the mean, as a share of it, an endpoint's own number of requests does not count. */
@@ -83,6 +89,7 @@ let meanDecoding = 0;
 let meanInFlight = 0;
 let meanMsPerToken = 0;
 let meanRecent = 0;
+let meanRecentShare = 0;
 /** 0 = unknown. */
 let fleetStepMs = 0;
 /** `options.even` where it counts: a new conversation; else 0. */
@@ -110,14 +117,16 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     waitMs = (load.queuedTokens(nowMs) + load.othersQueuedTokens(nowMs)) * perToken;
     prefillMs = (promptTokens - cached) * perToken;
     pressureMs = pressure(view, candidate, promptTokens - cached);
-    const decodeMs = options.decode * load.stepMs * (load.queued + load.running);
+    const inFlight = load.queued + load.running;
+    const decodeMs = load.stepMs * (options.decode * inFlight + (inFlight > 0 ? options.underWay : 0));
     const moveMs = moves > cached ? options.move * (moves - cached) * perToken * (1 + options.z * meanDecoding) : 0;
     const evenMs =
       even > 0 && view.prompt !== null
         ? even *
           Math.min(promptTokens, evenTokens) *
           perToken *
-          ((load.recentTokens(nowMs) - meanRecent) / (meanRecent + fewTokens))
+          (1 + options.z * meanDecoding) *
+          Math.max(0, options.behind + unevenness(load, nowMs))
         : 0;
     const slowMs = slowness(view, load);
     const sum =
@@ -241,13 +250,17 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   let msPerToken = 0;
   let msPerKnownToken = 0;
   let recent = 0;
+  let recentShare = 0;
   let trust = 0;
   let perMs = 0;
   for (const { load } of candidates) {
     decoding += load.decoding(view.nowMs);
     inFlight += load.queued + load.running;
     msPerToken += load.prefillMsPerToken;
-    if (view.prompt !== null) recent += load.recentTokens(view.nowMs);
+    if (view.prompt !== null) {
+      recent += load.recentTokens(view.nowMs);
+      recentShare += load.recentShare(view.nowMs);
+    }
     const trusted = load.stepTrust(view.nowMs);
     if (trusted > 0) {
       trust += trusted;
@@ -259,10 +272,20 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   }
   meanDecoding = decoding / candidates.length;
   meanRecent = recent / candidates.length;
+  meanRecentShare = recentShare / candidates.length;
   meanInFlight = inFlight / candidates.length;
   // the mean of the paces: a single one that is very slow hardly changes it
   fleetStepMs = trust === 0 ? 0 : trust / perMs;
   meanMsPerToken = known === 0 ? msPerToken / candidates.length : msPerKnownToken / known;
+}
+
+/**
+ * How far an endpoint's work of the last minutes is from its part of the fleet's, as a share of that. One that came later has
+ * a smaller part: it is not to make up for what was before it.
+ */
+function unevenness(load: LoadView, nowMs: number): number {
+  const part = meanRecentShare > 0 ? load.recentShare(nowMs) / meanRecentShare : 1;
+  return (load.recentTokens(nowMs) - part * meanRecent) / (meanRecent + fewTokens);
 }
 
 /**

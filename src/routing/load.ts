@@ -36,8 +36,10 @@ export interface LoadView {
   decoding(nowMs: number): number;
   /** The same of what others have waiting there, as far as the last scrape tells. */
   othersQueuedTokens(nowMs: number): number;
-  /** Tokens of the last half minute or so, prefilled and generated, older ones counting less. */
+  /** Tokens of the last minutes, prefilled and generated, older ones counting less. */
   recentTokens(nowMs: number): number;
+  /** How much of these minutes it has been there, 0 to 1: counted from when it was first asked for. */
+  recentShare(nowMs: number): number;
   /** KV tokens that requests in flight hold or will hold; a prefix that they share is counted for each. */
   readonly heldTokens: number;
   readonly prefillMsPerToken: number;
@@ -77,9 +79,13 @@ const sameStepMs = 2;
 const leastSampleTokens = 256;
 /** Generated tokens held for a request that does not say how many it wants. */
 const assumedAnswerTokens = 256;
-const recentHalfLifeMs = 20_000;
+/** As long as conversations last: with 20 s, one that paused was forgotten, and an engine came to 1.5 times its part. */
+const recentHalfLifeMs = 300_000;
 /** What was measured of an endpoint counts for nothing any more after so long without a request. */
 const trustMs = 60_000;
+/** The last answer to how much of the last minutes one was there: most endpoints of a fleet came together. */
+let shareForMs = 0;
+let share = 0;
 /** What a request costs beside its tokens: no request is free. */
 const leastTokens = 16;
 
@@ -155,6 +161,8 @@ export class EndpointLoad implements LoadView {
   #progressAtMs = 0;
   #recent = 0;
   #recentAtMs = 0;
+  /** NaN = nobody has asked for it. */
+  #thereSinceMs = Number.NaN;
   /** Of a request, for those that nothing is known of. */
   #meanTokens = 512;
   /** The present group of first tokens that came from one step. */
@@ -222,7 +230,18 @@ export class EndpointLoad implements LoadView {
   }
 
   recentTokens(nowMs: number): number {
+    if (this.#recent === 0) return 0;
     return this.#recent * 2 ** ((this.#recentAtMs - nowMs) / recentHalfLifeMs);
+  }
+
+  recentShare(nowMs: number): number {
+    if (Number.isNaN(this.#thereSinceMs)) this.#thereSinceMs = nowMs;
+    const forMs = nowMs - this.#thereSinceMs;
+    if (forMs !== shareForMs) {
+      shareForMs = forMs;
+      share = 1 - 2 ** (-forMs / recentHalfLifeMs);
+    }
+    return share;
   }
 
   decoding(nowMs: number): number {

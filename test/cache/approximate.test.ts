@@ -220,3 +220,48 @@ test("a match that is shorter than the least counts for nothing, and all of one 
   assert.equal(index.match("e", promptOfBlockIds([1, 7, 8], 64, 192)), 0);
   assert.equal(index.match("e", promptOfBlockIds([1, 2, 8], 64, 192)), 128);
 });
+
+// Conversations with an assistant of 500 tokens began with "hi". That is no whole block, so their second turns were the same to
+// all endpoints that had the assistant's prompt, and one in thirty went to another one than its answer was on.
+test("a conversation is known by its first question, also where that is shorter than a block", () => {
+  const index = new ApproximateIndex();
+  const opening = [1, 2, 3];
+  const turn = (anchor: number, ...more: number[]) => ({
+    ...idPrompt(...opening, ...more),
+    length: (opening.length + more.length) * 64 + 20,
+    anchor,
+    ownFrom: opening.length * 64 + 10,
+    continued: more.length > 0,
+  });
+  index.sent("a", turn(7));
+  index.sent("b", turn(8));
+  assert.equal(index.match("a", turn(7, 17, 18)), 202, "half of the question, as of those that fill blocks");
+  assert.equal(index.match("b", turn(7, 17, 18)), 192, "what all conversations with it share");
+  index.sent("a", turn(7, 17, 18));
+  assert.equal(index.match("a", turn(7, 17, 18, 19)), 320, "further turns have blocks of their own");
+  assert.equal(index.nodes, 3 + 1 + 2 + 3 + 1);
+});
+
+test("beginnings of conversations are forgotten like blocks, and never outlive the blocks before them", () => {
+  const beginnings = fc.array(fc.tuple(ids, fc.integer({ min: 1, max: 5 })), { maxLength: 80 });
+  fc.assert(
+    fc.property(beginnings, fc.integer({ min: 3, max: 20 }), (prompts, limit) => {
+      const blocks = new EndpointBlocks();
+      for (const [prompt, question] of prompts) {
+        const whole = idPrompt(...prompt);
+        // the same question below another prompt is another conversation
+        const anchor = prompt.reduce((sum, id) => sum * 4 + id + 1, question);
+        const asked = { ...whole, anchor, ownFrom: whole.blocks * 64 + 5 };
+        blocks.record(asked, limit, grow);
+        assert.ok(blocks.used <= limit);
+        if (prompt.length < limit) assert.ok(blocks.began(asked));
+        for (const [other, asking] of prompts) {
+          const there = other.reduce((sum, id) => sum * 4 + id + 1, asking);
+          const one = idPrompt(...other);
+          if (blocks.began({ ...one, anchor: there })) assert.equal(blocks.match(one), one.blocks);
+        }
+      }
+    }),
+    { numRuns: 200 },
+  );
+});

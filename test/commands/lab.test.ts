@@ -94,6 +94,42 @@ test("lab: a trace with a broken line is one line with its number, and exit code
   assert.doesNotMatch(err, /^ +at /m);
 });
 
+test("lab --compare-waits sets each wait beside the one in order of arrival, for those policies that let wait", async (t) => {
+  const here = folder(t);
+  const json = join(here, "w.json");
+  const html = join(here, "w.html");
+  const load = [
+    "lab",
+    "--workload",
+    "long-documents",
+    "--requests",
+    "60",
+    "--engines",
+    "2",
+    "--jobs",
+    "1",
+    "--rate",
+    "1",
+  ];
+  const args = [...load, "--compare-waits", "--policy", "prefixaware,least-tokens", "--json", json, "--html", html];
+  const { code, out, err } = await run(t, args);
+  assert.equal(code, 0, err);
+  const lines = out.trimEnd().split("\n");
+  const at = lines.findIndex((line) => line.startsWith("Waits in the router"));
+  assert.match(
+    lines[at + 1] ?? "",
+    /^policy +rate +wait mean s +max +in order: mean s +max +worst ratio +over 3 x +most beyond s$/,
+  );
+  assert.match(lines[at + 2] ?? "", /^prefixaware +1 /);
+  assert.equal(lines.length, at + 3, "baselines have no queue");
+  const { results } = JSON.parse(readFileSync(json, "utf8")) as {
+    readonly results: readonly { readonly waits?: Readonly<Record<string, number>> }[];
+  };
+  assert.ok((results[0]?.waits?.["meanS"] ?? 0) > 0 && (results[0]?.waits?.["inOrderMeanS"] ?? 0) > 0);
+  assert.equal(results[1]?.waits, undefined);
+  assert.ok(readFileSync(html, "utf8").includes("Waits, and those in order of arrival"));
+});
+
 const mistakes: Readonly<Record<string, readonly [readonly string[], RegExp]>> = {
   "a policy that is none": [
     ["--policy", "fastest"],
@@ -110,6 +146,10 @@ const mistakes: Readonly<Record<string, readonly [readonly string[], RegExp]>> =
     /^lmstack: --rps: --rate says how fast already; give one of them$/,
   ],
   "a trace and a workload": [["--trace", "x", "--workload", "agents"], /^lmstack: --workload: --trace says what .+$/],
+  "waits where capacity is asked for": [
+    ["--compare-waits", "--find-capacity"],
+    /^lmstack: --compare-waits: --find-capacity makes another table; .+$/,
+  ],
   "an objective that is none": [["--slo", "fast"], /^lmstack: --slo fast: no objective; write NAME=2s or .+$/],
   "a place that can't be written": [
     ["--requests", "5", "--policy", "random", "--jobs", "1", "--json", "/no/such/out.json"],

@@ -56,14 +56,14 @@ test("a prompt whose home is busy goes to another engine rather than wait for lo
   await ask(shared);
   const home = engines.find((engine) => engine.requests.length === 1);
   assert.ok(home !== undefined);
-  // two prompts that are much longer are all that the home can think of
+  // a further turn that is much longer is all that the home can think of
   let held: RawRequest | null = null;
   home.script((request) => {
     held = request;
   });
   const long = RawClient.connect(router.port);
   (await long).write(
-    rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(`${shared}${words(20_000, "x")}`))),
+    rawRequest("POST", "/v1/chat/completions", JSON.stringify(chat(shared, "answer", words(20_000, "x")))),
   );
   await until(() => held !== null, "the home works on the long one");
   await ask(`${shared} and more`);

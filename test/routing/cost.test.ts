@@ -85,6 +85,46 @@ test("a prefix is worth more than a little less company", () => {
   assert.equal(policy(request({ prompt, promptTokens: 2560 }), fleet, seeded(4)).index, 0);
 });
 
+// What an engine had had to do was weighed without what it does to those who run there: of eight engines at 45 requests a
+// second two had the system prompts that many ask for, and 1.5 times the mean of the work for the whole run.
+test("on a busy fleet a system prompt is computed once more rather than all of its conversations left to one endpoint", () => {
+  const policy = costPolicy(holding({ warm: 2000 }));
+  const fleet = ["warm", "cold1", "cold2", "cold3"].map((id) =>
+    candidate({ id, running: 20, load: { recentTokens: () => (id === "warm" ? 200_000 : 67_000) } }),
+  );
+  const { index } = policy(request({ prompt, promptTokens: 2560 }), fleet, seeded(5));
+  assert.ok(index > 0, String(index));
+});
+
+// The work of five minutes decides, so an endpoint that had just come would have been 100 % behind and have had all new
+// conversations until its queue was full.
+test("an endpoint that came a little ago has its part of what came since, and need not make up for what was before it", () => {
+  const policy = costPolicy(holding({}));
+  const work = { recentTokens: () => 100_000 };
+  const old = [0, 1, 2].map((i) => candidate({ id: `old${i}`, load: work }));
+  const joined = candidate({ id: "joined", load: { recentTokens: () => 10_000, recentShare: () => 0.1 } });
+  const scores = policy.explain?.(request({ prompt, promptTokens: 12_000 }), [...old, joined]) ?? [];
+  const costs = scores.map(({ cost }) => cost);
+  assert.ok(Math.max(...costs) - Math.min(...costs) < 1, costs.join(" "));
+});
+
+test("an idle endpoint begins at once, one at work after the step that is under way", () => {
+  const policy = costPolicy(holding({ idle: 2000, busy: 2000 }));
+  const fleet = [candidate({ id: "busy", running: 1, load: { recentTokens: () => 0 } }), candidate({ id: "idle" })];
+  const [busy, idle] = policy.explain?.(request({ prompt, promptTokens: 2560 }), fleet) ?? [];
+  const stepMs = fleet[0]?.load.stepMs ?? 0;
+  assert.ok((busy?.cost ?? 0) - (idle?.cost ?? 0) > stepMs / 2, `${busy?.cost} ${idle?.cost}`);
+});
+
+test("no part of the cost is below nothing, or a smaller share of the traffic would draw requests", () => {
+  const policy = costPolicy(holding({ behind: 2559 }));
+  const fleet = [
+    candidate({ id: "behind", weight: 0.1, load: { recentTokens: () => 0 } }),
+    candidate({ id: "even", load: { recentTokens: () => 50_000 } }),
+  ];
+  for (const { cost } of policy.explain?.(request({ prompt, promptTokens: 2560 }), fleet) ?? []) assert.ok(cost >= 0);
+});
+
 /** Requests a second, each an answer of ten tokens, on endpoints whose steps take so long. @returns how many each gets */
 function serve(fleet: readonly EndpointLoad[], stepMs: readonly number[], fromMs: number, toMs: number): number[] {
   const policy = costPolicy(null);

@@ -21,6 +21,7 @@ export function candidate({ id, queued = 0, running = 0, weight = 1, load = {} }
       queuedTokens: () => queued * 512,
       othersQueuedTokens: () => 0,
       recentTokens: () => (queued + running) * 512,
+      recentShare: () => 1,
       decoding: () => running,
       heldTokens: (queued + running) * 512,
       prefillMsPerToken: 0.1,

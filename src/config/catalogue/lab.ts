@@ -94,6 +94,12 @@ export const labOptions = {
     unit: "threads",
     help: "Runs at one time; else one for each core, at most 8.",
   }),
+  "compare-waits": boolean({
+    group: virtual,
+    commands: labOnly,
+    default: false,
+    help: "Run each of the router's policies once more with its queue in order of arrival, and compare how long each request waits in it.",
+  }),
   "find-capacity": boolean({
     group: virtual,
     commands: labOnly,
