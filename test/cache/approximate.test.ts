@@ -250,13 +250,13 @@ test("beginnings of conversations are forgotten like blocks, and never outlive t
       for (const [prompt, question] of prompts) {
         const whole = idPrompt(...prompt);
         // the same question below another prompt is another conversation
-        const anchor = prompt.reduce((sum, id) => sum * 4 + id + 1, question);
+        const anchor = prompt.reduce((sum, id) => sum * 4 + id + 1, 1) * 8 + question;
         const asked = { ...whole, anchor, ownFrom: whole.blocks * 64 + 5 };
         blocks.record(asked, limit, grow);
         assert.ok(blocks.used <= limit);
         if (prompt.length < limit) assert.ok(blocks.began(asked));
         for (const [other, asking] of prompts) {
-          const there = other.reduce((sum, id) => sum * 4 + id + 1, asking);
+          const there = other.reduce((sum, id) => sum * 4 + id + 1, 1) * 8 + asking;
           const one = idPrompt(...other);
           if (blocks.began({ ...one, anchor: there })) assert.equal(blocks.match(one), one.blocks);
         }
