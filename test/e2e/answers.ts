@@ -134,7 +134,8 @@ export function toldBy(stream: string): Told {
             texts[`${where} ${path}.${key}`] = (texts[`${where} ${path}.${key}`] ?? "") + inner;
             return [key, "text"];
           }
-          return [key, walk(inner, `${path}.${key}`)];
+          const walked = walk(inner, `${path}.${key}`);
+          return [key, key === "delta" && finishes(value) ? withoutText(walked) : walked];
         }),
       );
     };
@@ -152,6 +153,16 @@ export function toldBy(stream: string): Told {
     lists,
     usage,
   };
+}
+
+/** vLLM puts the last text into the frame with the finish reason, or ahead of it, as its steps and its answers happen to meet. */
+function finishes(choice: Json): boolean {
+  return ((choice as { readonly finish_reason?: Json }).finish_reason ?? null) !== null;
+}
+
+function withoutText(delta: Json): Json {
+  if (typeof delta !== "object" || delta === null || isList(delta)) return delta;
+  return Object.fromEntries(Object.entries(delta).filter(([, inner]) => inner !== "text"));
 }
 
 function withoutNumber(value: Json): Json {
