@@ -69,7 +69,7 @@ export class RouterProcess {
     return {
       seconds: (performance.now() - this.#startMs) / 1000,
       residentMb: valueOf(text, "process_resident_memory_bytes") / 1e6,
-      loopP99Ms: valueOf(text, 'lmstack_event_loop_delay_seconds{quantile="0.99"}') * 1000,
+      loopP99Ms: valueOf(text, 'lmstack_event_loop_delay_seconds{stat="p99"}') * 1000,
       descriptors: this.#descriptors(),
       requests: sumOf(text, "lmstack_requests_total"),
     };
