@@ -1,6 +1,6 @@
 // What leaves by a socket. Most pieces are small and taken by the system at once: those go to the handle itself, past Node's
-// streams (see docs/decisions/0011-past-node-streams.md). What the system does not take at once waits in the handle, and is
-// counted here. TLS, and a Node that is not as expected, write by the socket.
+// streams (see docs/decisions/0011-past-node-streams.md). What the system does not take at once waits in the handle, and what
+// comes behind it here, to leave in one go. TLS, and a Node that is not as expected, write by the socket.
 import { getSystemErrorName } from "node:util";
 import type net from "node:net";
 import { handleOf, streamBinding, type StreamBinding, type StreamHandle, type WriteRequest } from "./stream-binding.ts";
@@ -15,7 +15,10 @@ export class Outlet {
   #handle: StreamHandle | null = null;
   #request: WriteRequest | null = null;
   /** Bytes of writes that are on their way in the handle. */
-  #pending = 0;
+  #onWay = 0;
+  /** What has to wait for those, each piece followed by its encoding. */
+  #behind: (Buffer | string)[] = [];
+  #behindBytes = 0;
   #owesDrain = false;
   readonly #onDrain: () => void;
 
@@ -29,7 +32,7 @@ export class Outlet {
 
   /** Bytes that wait in this process; those of a buffer are still read from it. */
   get queuedBytes(): number {
-    return this.#handle === null ? this.#socket.writableLength : this.#pending;
+    return this.#handle === null ? this.#socket.writableLength : this.#onWay + this.#behindBytes;
   }
 
   /** More is waiting than is good: stop producing until the drain. */
@@ -46,6 +49,10 @@ export class Outlet {
     const handle = this.#handle ?? this.#open();
     if (handle === null) {
       return typeof data === "string" ? this.#socket.write(data, "latin1") : this.#socket.write(data);
+    }
+    if (this.#onWay > 0) {
+      this.#wait(data);
+      return this.#judge();
     }
     const request = (this.#request ??= this.#newRequest());
     const status =
@@ -64,10 +71,16 @@ export class Outlet {
       socket.uncork();
       return;
     }
-    const request = (this.#request ??= this.#newRequest());
-    const chunks: (Buffer | string)[] = [head, "latin1"];
-    for (const piece of pieces) chunks.push(piece, "buffer");
-    this.#wrote(request, handle.writev(request, chunks, false), chunks);
+    this.#wait(head);
+    for (const piece of pieces) this.#wait(piece);
+    if (this.#onWay === 0) this.#writeWaiting(handle);
+    else this.#judge();
+  }
+
+  /** Ends our side behind all that was written. */
+  end(): void {
+    if (this.#handle !== null && this.#behindBytes > 0) this.#writeWaiting(this.#handle);
+    this.#socket.end();
   }
 
   /** From the first moment on at which the socket itself holds nothing, which would be overtaken. */
@@ -82,6 +95,26 @@ export class Outlet {
     return new WriteWrap();
   }
 
+  /** Small texts become one: a stream that nobody reads brings hundreds. */
+  #wait(data: Buffer | string): void {
+    if (data.length === 0) return;
+    const behind = this.#behind;
+    const last = behind.length - 2;
+    const before = last >= 0 && behind[last + 1] === "latin1" ? behind[last] : undefined;
+    if (typeof data === "string" && typeof before === "string") behind[last] = before + data;
+    else behind.push(data, typeof data === "string" ? "latin1" : "buffer");
+    this.#behindBytes += data.length;
+  }
+
+  #writeWaiting(handle: StreamHandle): void {
+    const chunks = this.#behind;
+    this.#behind = [];
+    this.#behindBytes = 0;
+    const request = (this.#request ??= this.#newRequest());
+    this.#wrote(request, handle.writev(request, chunks, false), chunks);
+  }
+
+  /** @param data what the system still reads from, where it has not taken all of it */
   #wrote(request: WriteRequest, status: number, data: unknown): boolean {
     const binding = this.#binding;
     if (status !== 0) {
@@ -91,17 +124,32 @@ export class Outlet {
     if (binding === null || binding.streamBaseState[binding.kLastWriteWasAsync] === 0) return true;
     const bytes = binding.streamBaseState[binding.kBytesWritten] ?? 0;
     this.#request = null;
-    this.#pending += bytes;
-    if (this.#pending >= likedBytes) this.#owesDrain = true;
+    this.#onWay += bytes;
     request.held = data;
     request.oncomplete = (late) => {
       request.held = null;
-      this.#pending -= bytes;
-      if (late < 0) this.#fail(late);
-      if (this.#pending > 0 || !this.#owesDrain) return;
-      this.#owesDrain = false;
-      if (!this.#socket.destroyed) this.#onDrain();
+      this.#onWay -= bytes;
+      this.#taken(late);
     };
+    return this.#judge();
+  }
+
+  /** The system has taken what was on its way, or failed to. */
+  #taken(status: number): void {
+    if (status < 0) this.#fail(status);
+    if (this.#socket.destroyed) {
+      this.#behind = [];
+      this.#behindBytes = 0;
+      return;
+    }
+    if (this.#handle !== null && this.#behindBytes > 0 && this.#onWay === 0) this.#writeWaiting(this.#handle);
+    if (this.queuedBytes > 0 || !this.#owesDrain) return;
+    this.#owesDrain = false;
+    this.#onDrain();
+  }
+
+  #judge(): boolean {
+    if (this.queuedBytes >= likedBytes) this.#owesDrain = true;
     return !this.#owesDrain;
   }
 

@@ -310,13 +310,13 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#lingering = true;
     this.#ahead = [];
     this.#sinceMs = this.#clock.nowMs();
-    this.#socket.end();
+    this.#outlet.end();
   }
 
   #close(): void {
     if (this.#closed) return;
     if (this.#outlet.queuedBytes === 0) {
-      this.#socket.end();
+      this.#outlet.end();
       this.#lingering = true;
       this.#sinceMs = this.#clock.nowMs();
     } else this.#linger();

@@ -83,7 +83,7 @@ for (const [way, binding] of ways) {
           if (kind === "all") expected.push(Buffer.from(`head ${i}\r\n`), ...Array<Buffer>(parts).fill(bytes));
           else expected.push(bytes);
         }
-        near.end();
+        outlet.end();
         assert.ok((await (all ?? readAll(far))).equals(Buffer.concat(expected)));
         assert.equal(outlet.queuedBytes, 0);
         assert.equal(outlet.needsDrain, false);
@@ -116,7 +116,7 @@ for (const [way, binding] of ways) {
     assert.equal(outlet.queuedBytes, 0);
     assert.equal(outlet.needsDrain, false);
     assert.equal(outlet.write("more"), true);
-    near.end();
+    outlet.end();
     await once(far, "end");
     assert.equal(received, first.length + 8);
     assert.equal(drained, 1);
@@ -152,7 +152,7 @@ for (const [way, binding] of ways) {
     if (near.connecting) await once(near, "connect");
     outlet.write("three ");
     outlet.write(Buffer.from("four"));
-    near.end();
+    outlet.end();
     assert.equal((await all).toString(), "one two three four");
     near.destroy();
     far.destroy();
