@@ -101,7 +101,9 @@ describe("adapters", () => {
             body: JSON.stringify({ model, prompt: "x", max_tokens: 2000, ignore_eos: true, stream: true }),
             signal: stop.signal,
           });
-        await Promise.all([start("a"), start("b"), start("tiny")]);
+        // one behind the other: the adapter that comes first is the one that runs
+        await start("a");
+        await Promise.all([start("b"), start("tiny")]);
         await until(() => engine.state().running === 2 && engine.state().waiting === 1, "one waits");
         // gauges are those of the last step, which may have come before the one that deferred it
         let text = "";
