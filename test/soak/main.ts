@@ -187,6 +187,8 @@ const { values } = parseArgs({
   },
 });
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 function number(text: string | undefined, fallback: number): number {
   return text === undefined ? fallback : Number(text);
 }

@@ -35,6 +35,10 @@ export class RouterProcess {
     const child = spawn(process.execPath, [cli, "router", "--host", "127.0.0.1", "--port", "0", ...argv], {
       stdio: ["ignore", "pipe", "pipe"],
     });
+    // it must not outlive whoever measures it
+    const end = (): void => void child.kill("SIGKILL");
+    process.once("exit", end);
+    child.once("close", () => process.removeListener("exit", end));
     let words = "";
     return new Promise((resolve, reject) => {
       let router: RouterProcess | null = null;
