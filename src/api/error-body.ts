@@ -2,6 +2,7 @@
 // API that the client speaks.
 import type { LmstackError } from "../errors/catalogue.ts";
 import type { HeaderList } from "../http/head.ts";
+import { isRecord } from "./json-values.ts";
 
 export type ErrorShape = "openai" | "anthropic" | "responses";
 
@@ -65,7 +66,7 @@ export function engineErrorFrame(frame: Buffer, shape: ErrorShape, number: numbe
   if (shape !== "responses") return frame;
   const said = objectOf(/^data: ?(.*)$/m.exec(frame.toString("utf8"))?.[1] ?? "");
   if (said === null) return null;
-  const error = isObject(said["error"]) ? said["error"] : { ...said, type: "server_error" };
+  const error = isRecord(said["error"]) ? said["error"] : { ...said, type: "server_error" };
   const { type = "server_error", code = null, message, param = null } = error;
   if (typeof message !== "string") return null;
   const given = said["sequence_number"];
@@ -88,12 +89,8 @@ function responsesError(
 function objectOf(json: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(json);
-    return isObject(value) ? value : null;
+    return isRecord(value) ? value : null;
   } catch {
     return null;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

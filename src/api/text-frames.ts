@@ -1,6 +1,7 @@
 // Recognises the events of one stream that only carry a piece of text, which nearly all of them are: they differ in the text
 // and in nothing else. What stands before and behind it is learnt from the first such event; after that an event is known in a
 // few comparisons, without being parsed.
+import { isRecord, isUnset } from "./json-values.ts";
 
 /** Events that were looked at in vain, after which nothing more is learnt: this stream has no plain events. */
 const maxLessons = 16;
@@ -109,12 +110,4 @@ function plainText(frame: string): string | null {
   if (!isRecord(delta) || text !== undefined) return null;
   const { content, ...others } = delta;
   return typeof content === "string" && Object.values(others).every(isUnset) ? content : null;
-}
-
-function isUnset(value: unknown): boolean {
-  return value === undefined || value === null;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -46,7 +46,8 @@ function textMetrics(text: string): Metric[] {
 
 /** `{"named_metrics": {"kv_cache_usage_perc": 0.4}}`, with the name of the field in either of protobuf's spellings */
 function jsonMetrics(text: string): Metric[] {
-  const named = field(parsed(text), "named_metrics") ?? field(parsed(text), "namedMetrics");
+  const report = parsed(text);
+  const named = field(report, "named_metrics") ?? field(report, "namedMetrics");
   if (typeof named !== "object" || named === null) return [];
   return Object.entries(named).flatMap(([name, value]) => metric(name, typeof value === "number" ? value : Number.NaN));
 }

@@ -21,11 +21,11 @@ export interface ExchangeHost {
   readBody(exchange: Exchange, maxBytes: number): void;
   /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
   writeBytes(bytes: Buffer | string): boolean;
+  /** The same for text and bytes in one go. */
+  writeAll(head: string, bytes: Buffer): void;
   /** Whether bytes are still queued in our process. */
   readonly queuedBytes: number;
   readonly needsDrain: boolean;
-  /** The same for text and bytes in one go. */
-  writeAll(head: string, bytes: Buffer): void;
   finish(exchange: Exchange, close: boolean): void;
   cut(): void;
 }

@@ -52,8 +52,9 @@ export interface RouterContext {
   readonly kv: KvAware;
   /** Which prompts were sent where. */
   readonly prefixes: Prefixes;
-  /** Those of them whose model has none. */
+  /** Requests that wait for an endpoint of a model that has none. */
   readonly holds: Holds;
+  /** Models whose ejected endpoints are used all the same. */
   readonly panics: Panics;
   /** Requests whose model engines have yet to tell. */
   readonly introductions: Introductions;

@@ -8,7 +8,7 @@ import { SseScanner, type FrameKind, type FrameSink } from "../../http/sse-scann
 import type { MigrationCause } from "../../observe/catalogue.ts";
 import { firstFrameFailure } from "../failure.ts";
 import type { Relay, RelayOwner } from "../relay.ts";
-import { isRecord } from "./json.ts";
+import { isRecord } from "../../api/json-values.ts";
 import type { Seam } from "./seam.ts";
 
 interface Failure {

@@ -4,15 +4,6 @@
 export type Json = unknown;
 export type JsonObject = Readonly<Record<string, Json>>;
 
-export function isRecord(value: unknown): value is Record<string, Json> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Absent or null. */
-export function isUnset(value: unknown): boolean {
-  return value === undefined || value === null;
-}
-
 /** Of ES2025, and of Node since 22; unknown to the library of types. */
 const exact = JSON as unknown as {
   parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;

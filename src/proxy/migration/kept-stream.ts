@@ -4,7 +4,8 @@
 import { TextFrames } from "../../api/text-frames.ts";
 import { objectChunk, objectChunkEnd } from "../../http/event-chunk.ts";
 import type { MigrationBudget } from "./budget.ts";
-import { isRecord, isUnset, type Json } from "./json.ts";
+import { isRecord, isUnset } from "../../api/json-values.ts";
+import type { Json } from "./json.ts";
 
 /** Why a stream can't be gone on with, as far as the stream itself shows: it is too long, or says more than text. */
 export type StreamProblem = "too_large" | "no_budget" | "stream";

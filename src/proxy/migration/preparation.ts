@@ -3,7 +3,7 @@
 import { askEngine } from "../../fleet/engine-client.ts";
 import type { Clock } from "../../clock.ts";
 import type { Endpoint } from "../../fleet/endpoint.ts";
-import { isRecord } from "./json.ts";
+import { isRecord } from "../../api/json-values.ts";
 import type { KeptStream, ToldTokens } from "./kept-stream.ts";
 import { continuationBody, tokenizeBody, type Question } from "./question.ts";
 

@@ -1,6 +1,7 @@
 // Whether a request is one whose answer another engine can go on with, and how it is asked to. Pure. An allow-list: a field that
 // is not known here may mean something that a continuation would break.
-import { isRecord, isUnset, parseForWriting, type JsonObject } from "./json.ts";
+import { isRecord, isUnset } from "../../api/json-values.ts";
+import { parseForWriting, type JsonObject } from "./json.ts";
 
 /** Fields that mean the same for the rest of an answer as for all of it. */
 const harmless = new Set([

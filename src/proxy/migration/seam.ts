@@ -1,7 +1,8 @@
 // Makes the events of a continuation events of the answer that it continues: the same id, one role, tokens counted from the
 // beginning, a stop string that lies across the seam found. Pure but for what it tells the kept stream.
 import type { Usage } from "../../api/usage.ts";
-import { isRecord, isUnset, type Json } from "./json.ts";
+import { isRecord, isUnset } from "../../api/json-values.ts";
+import type { Json } from "./json.ts";
 import type { KeptStream, ToldTokens } from "./kept-stream.ts";
 import type { Question } from "./question.ts";
 import { StopScan } from "./stop-seam.ts";
