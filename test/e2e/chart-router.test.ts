@@ -6,7 +6,7 @@ import type { Files } from "../../src/config/files.ts";
 import { parseCommand } from "../../src/config/parse-command.ts";
 import { selfSigned } from "../http/self-signed.ts";
 import { matrix } from "./chart/matrix.ts";
-import { requireChart, type Json } from "./chart/render.ts";
+import { requireChart, withModel, type Json } from "./chart/render.ts";
 
 const certificate = selfSigned();
 
@@ -41,4 +41,18 @@ describe("arguments", () => {
       }
     });
   }
+});
+
+test("routers are told how many of them there are, unless the values say it themselves", (t) => {
+  const chart = requireChart(t);
+  if (chart === null) return;
+  const told = (routerSpec: object): string | undefined =>
+    chart.render(withModel({}, { routerSpec })).router().flag("--router-replicas");
+  assert.equal(told({}), undefined);
+  assert.equal(told({ replicaCount: 3 }), "3");
+  assert.equal(told({ replicaCount: 3, options: { "router-replicas": 2 } }), undefined, "a flag would win over it");
+  // so many there are at any time
+  assert.equal(told({ replicaCount: 5, autoscaling: { enabled: true, minReplicas: 2, maxReplicas: 4 } }), "2");
+  assert.equal(told({ replicaCount: 5, autoscaling: { enabled: true } }), undefined);
+  assert.equal(told({ keda: { enabled: true, minReplicaCount: 4, maxReplicaCount: 6 } }), "4");
 });

@@ -59,6 +59,11 @@
 {{- with $r.staticModels }}{{ $args = concat $args (list "--static-models" .) }}{{ end -}}
 {{- end -}}
 {{- with $r.routingLogic }}{{ $args = concat $args (list "--routing-logic" .) }}{{ end -}}
+{{- /* Each is told how many there are, so that they agree where a conversation begins. What the values name comes first. */ -}}
+{{- $routers := int $r.replicaCount -}}
+{{- if $r.autoscaling.enabled }}{{ $routers = int $r.autoscaling.minReplicas }}{{ end -}}
+{{- if $r.keda.enabled }}{{ $routers = int $r.keda.minReplicaCount }}{{ end -}}
+{{- if and (gt $routers 1) (not (hasKey ($r.options | default dict) "router-replicas")) }}{{ $args = concat $args (list "--router-replicas" (toString $routers)) }}{{ end -}}
 {{- with $r.sessionKey }}{{ $args = concat $args (list "--session-key" .) }}{{ end -}}
 {{- with $r.prefixMinMatchLength }}{{ $args = concat $args (list "--prefix-min-match-length" (include "lmstack.text" .)) }}{{ end -}}
 {{- with $r.rootPath }}{{ $args = concat $args (list "--root-path" .) }}{{ end -}}
