@@ -60,8 +60,13 @@ export class PlainRelay implements Relay {
       return;
     }
     this.#commit();
+    this.#pass(buf, start, end, bytes);
+    // after it has left: the client need not wait for what only the books want
     if (this.#json) this.#look(bytes);
     this.#bytes += bytes.length;
+  }
+
+  #pass(buf: Buffer, start: number, end: number, bytes: Buffer): void {
     const { exchange } = this.#owner;
     if (this.#head.chunked) {
       // HTTP/1.0 knows no chunks; else the raw chunks go on in `onRead`
