@@ -3,9 +3,12 @@
 // the router's queue and by the lab alike. Pure: time is handed in.
 //
 // Among the oldest few the one with the least uncached work whose endpoint has room goes first: short ones do not sit behind
-// long ones, and the head of the queue never blocks the rest. What keeps this fair: each request has a patience, twice the
-// work that was before it when it came. What overtakes it is taken from that. When nothing is left it goes before all others,
-// to the cheapest endpoint that has room. So nobody waits much more than three times as long as in the order of arrival.
+// long ones, and the head of the queue never blocks the rest. What keeps this fair is that each request has a patience, twice
+// the work that was before it when it came:
+// - What overtakes it on its way to the endpoint that it waits for may be that endpoint's part of this; then it goes first there.
+// - What overtakes it anywhere may be all of it, and take twice as long as that work takes. Then it thinks of itself, and not of
+//   what it costs all together: it goes to another endpoint that has room if its first token comes sooner there.
+// So nobody waits much more than three times as long as in the order of arrival.
 import { isWait, type Candidate, type Choice, type Decision, type Policy, type RequestView } from "./policy.ts";
 
 export interface LateBindingOptions {
@@ -13,6 +16,8 @@ export interface LateBindingOptions {
   readonly window: number;
   /** A patience is at least this, in tokens of prefill, for each endpoint. */
   readonly leastPatience: number;
+  /** And lasts at least so long. */
+  readonly leastPatienceMs: number;
   /** However long the queue: after so long in it a request is sent to its best endpoint. 0 = never. */
   readonly maxWaitMs: number;
   /** Candidates that are looked at to find the next one: of a large fleet fewer of the oldest are compared. */
@@ -22,6 +27,7 @@ export interface LateBindingOptions {
 export const defaultLateBinding: LateBindingOptions = {
   window: 32,
   leastPatience: 8192,
+  leastPatienceMs: 2000,
   maxWaitMs: 60_000,
   maxLooks: 8192,
 };
@@ -36,8 +42,14 @@ export interface Waiting {
 interface Place<W extends Waiting> {
   readonly waiting: W;
   readonly sinceMs: number;
-  /** Tokens of later ones that may still go first. */
+  /** Tokens of later ones that may still go first, anywhere. */
   patience: number;
+  /** How long they may, by the clock. */
+  readonly patientUntilMs: number;
+  /** Tokens of later ones that may still go first to the endpoint that it waits for. */
+  patienceThere: number;
+  /** The endpoint that it waits for, as last seen. */
+  wanted: string;
   /** What it would compute, as last seen. */
   uncached: number;
 }
@@ -46,6 +58,14 @@ export interface Handover<W extends Waiting> {
   readonly waiting: W;
   readonly candidates: readonly Candidate[];
   readonly choice: Choice;
+}
+
+/** Where one that waits would go. */
+interface Settled {
+  readonly candidates: readonly Candidate[];
+  readonly decision: Decision;
+  /** It thinks of itself. */
+  readonly moved: boolean;
 }
 
 export class LateBinding<W extends Waiting> {
@@ -78,10 +98,24 @@ export class LateBinding<W extends Waiting> {
 
   /** @param candidates what its policy looked at when it said wait */
   add(waiting: W, uncachedTokens: number, candidates: readonly Candidate[], nowMs: number): void {
+    const { leastPatience, leastPatienceMs } = this.#options;
+    const endpoints = Math.max(1, candidates.length);
     let before = this.#uncached;
-    for (const { load } of candidates) before += load.queuedTokens(nowMs);
-    const patience = Math.max(2 * before, this.#options.leastPatience * candidates.length);
-    this.#places.push({ waiting, sinceMs: nowMs, patience, uncached: uncachedTokens });
+    let msPerToken = 0;
+    for (const { load } of candidates) {
+      before += load.queuedTokens(nowMs);
+      msPerToken += load.prefillMsPerToken / endpoints;
+    }
+    const patience = Math.max(2 * before, leastPatience * candidates.length);
+    this.#places.push({
+      waiting,
+      sinceMs: nowMs,
+      patience,
+      patientUntilMs: nowMs + Math.max((2 * before * msPerToken) / endpoints, leastPatienceMs),
+      patienceThere: patience / endpoints,
+      wanted: "",
+      uncached: uncachedTokens,
+    });
     this.#uncached += uncachedTokens;
   }
 
@@ -111,32 +145,42 @@ export class LateBinding<W extends Waiting> {
       if (candidates.length === 0) continue;
       const overdue = maxWaitMs > 0 && nowMs - place.sinceMs >= maxWaitMs;
       const view = { ...place.waiting.view, nowMs, mayWait: !overdue };
-      let pool = candidates;
-      let decision: Decision = this.#policy(view, candidates, this.#random);
-      if (isWait(decision) && place.patience <= 0) {
-        // anyone that has room
-        pool = candidates.filter((one) => !isWait(this.#policy(view, [one], this.#random)));
-        if (pool.length > 0) decision = this.#policy({ ...view, mayWait: false }, pool, this.#random);
-      }
+      const settled = this.#settle(place, view, candidates);
+      const { decision } = settled;
       this.#uncached -= place.uncached;
       place.uncached = Math.max(1, view.promptTokens - decision.cachedTokens);
       this.#uncached += place.uncached;
+      place.wanted = settled.candidates[decision.index]?.id ?? "";
       if (isWait(decision)) continue;
-      const urgent = overdue || place.patience <= 0;
+      const urgent = overdue || settled.moved || place.patience <= 0 || place.patienceThere <= 0;
       if (!urgent && place.uncached >= bestUncached) continue;
       best = i;
       bestUncached = place.uncached;
-      found = { candidates: pool, decision };
+      found = { candidates: settled.candidates, decision };
       if (urgent) break;
     }
     const place = places[best];
     if (found === null || place === undefined) return null;
     for (let i = 0; i < best; i++) {
       const overtaken = places[i];
-      if (overtaken !== undefined) overtaken.patience -= place.uncached;
+      if (overtaken === undefined) continue;
+      overtaken.patience -= place.uncached;
+      if (overtaken.wanted === place.wanted) overtaken.patienceThere -= place.uncached;
     }
     this.#take(best);
     return { waiting: place.waiting, candidates: found.candidates, choice: found.decision };
+  }
+
+  /** Where one that waits would go now: where it is cheapest, or, when its patience is at an end, where it is served sooner. */
+  #settle(place: Place<W>, view: RequestView, candidates: readonly Candidate[]): Settled {
+    const decision = this.#policy(view, candidates, this.#random);
+    const stays = { candidates, decision, moved: false };
+    if (!isWait(decision) || (place.patience > 0 && view.nowMs < place.patientUntilMs)) return stays;
+    const withRoom = candidates.filter((one) => !isWait(this.#policy(view, [one], this.#random)));
+    if (withRoom.length === 0) return stays;
+    const elsewhere = this.#policy({ ...view, mayWait: false }, withRoom, this.#random);
+    if (firstTokenMs(view, withRoom, elsewhere) >= firstTokenMs(view, candidates, decision)) return stays;
+    return { candidates: withRoom, decision: elsewhere, moved: true };
   }
 
   /** All that wait, oldest first. */
@@ -148,4 +192,11 @@ export class LateBinding<W extends Waiting> {
     const [place] = this.#places.splice(at, 1);
     if (place !== undefined) this.#uncached = this.#places.length === 0 ? 0 : this.#uncached - place.uncached;
   }
+}
+
+/** Until its own first token, as far as the endpoint's queue and the prompt tell. */
+function firstTokenMs(view: RequestView, candidates: readonly Candidate[], { index, cachedTokens }: Decision): number {
+  const load = candidates[index]?.load;
+  if (load === undefined) return Number.POSITIVE_INFINITY;
+  return (load.queuedTokens(view.nowMs) + view.promptTokens - cachedTokens) * load.prefillMsPerToken;
 }
