@@ -72,7 +72,7 @@ export function makeRouter(
   fleet: LabFleet,
   prompts: readonly LabPrompt[],
   random: Random,
-  run: Pick<PolicyRouterOptions, "scrapeMs" | "othersShare" | "lateBinding">,
+  run: Pick<PolicyRouterOptions, "scrapeMs" | "othersShare" | "inOrderFromMs">,
 ): LabRouter {
   const mine = own[name];
   if (mine !== undefined) return policyRouter({ ...mine.options, ...run }, fleet, prompts, random);

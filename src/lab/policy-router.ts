@@ -25,6 +25,8 @@ export interface PolicyRouterOptions {
   readonly othersShare: number;
   /** Absent = as the router. */
   readonly lateBinding?: LateBindingOptions;
+  /** From then on the queue is in plain order of arrival. Absent = never. */
+  readonly inOrderFromMs?: number;
 }
 
 /** A prompt that also says which request it is of: the exact view asks the engines themselves. */
@@ -68,11 +70,13 @@ class WaitingRequest implements QueuedRequest {
 }
 
 export function policyRouter(
-  { make, view, waits, scrapeMs, othersShare, lateBinding = defaultLateBinding }: PolicyRouterOptions,
+  options: PolicyRouterOptions,
   fleet: LabFleet,
   prompts: readonly LabPrompt[],
   random: Random,
 ): LabRouter {
+  const { make, view, waits, scrapeMs, othersShare, lateBinding = defaultLateBinding } = options;
+  const { inOrderFromMs = Number.POSITIVE_INFINITY } = options;
   const { clock, engines } = fleet;
   const unit = (): number => random.unit();
   const loads = engines.map(() => new EndpointLoad());
@@ -88,7 +92,13 @@ export function policyRouter(
   }
   const exact = view === "exact" ? new ExactView(fleet) : null;
   const policy = make(exact ?? index);
-  const queue = new RequestQueue({ clock, random: unit, policy, lateBinding });
+  const binding: LateBindingOptions = {
+    ...lateBinding,
+    get window() {
+      return clock.nowMs() < inOrderFromMs ? lateBinding.window : 1;
+    },
+  };
+  const queue = new RequestQueue({ clock, random: unit, policy, lateBinding: binding });
   const sent = new Map<number, Sent>();
 
   const scrape = (): void => {

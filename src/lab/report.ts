@@ -36,15 +36,15 @@ const waitColumns: readonly Column<LabResult>[] = [
   { title: "max", text: ({ waits }) => figure(waits?.maxS ?? null) },
   { title: "in order: mean s", text: ({ waits }) => figure(waits?.inOrderMeanS ?? null) },
   { title: "max", text: ({ waits }) => figure(waits?.inOrderMaxS ?? null) },
+  { title: "looked at", text: ({ waits }) => String(waits?.long ?? "-") },
   { title: "worst ratio", text: ({ waits }) => figure(waits?.worstRatio ?? null) },
   { title: "over 3 x", text: ({ waits }) => String(waits?.unfair ?? "-") },
-  { title: "most beyond s", text: ({ waits }) => figure(waits?.mostBeyondS ?? null) },
 ];
 
 export function waitTable(results: readonly LabResult[]): string[] {
   const compared = byRate(results.filter(({ waits }) => waits !== undefined));
   if (compared.length === 0) return [];
-  const note = `Waits in the router of each request, beside its wait in order of arrival; below ${graceMs / 1000} s counts as that:`;
+  const note = `Waits in the router, beside a run in order of arrival; and until the first token, of those that waited long for it, beside order of arrival from when each came (below ${graceMs / 1000} s counts as that):`;
   return ["", note, ...tableLines(waitColumns, compared)];
 }
 

@@ -5,14 +5,13 @@ import type { WorkloadSource } from "../bench/workload/source.ts";
 import { atRate, meanRps, type Workload } from "../bench/workload/workload.ts";
 import { GapCounter, mean, quantile } from "../bench/statistics.ts";
 import { Random, type Preset } from "../engine/core/index.ts";
-import { defaultLateBinding, type LateBindingOptions } from "../routing/late-binding.ts";
 import { makeRouter, policyOf, type PolicyKind } from "./policies.ts";
 import type { LabPrompt } from "./policy-router.ts";
 import { PrefixTree, type BlockNames } from "./prefix-tree.ts";
 import { promptsOf } from "./prompts.ts";
 import { replicatedRouter } from "./replicated-router.ts";
 import { engineBlockTokens, simulate, type LoadSample, type RunHooks, type RunOutput } from "./simulation.ts";
-import { compareWaits, type WaitComparison } from "./waits.ts";
+import { compareWaits, longWaits, type ComparedWait, type WaitComparison } from "./waits.ts";
 
 /** What all runs of one command share. */
 export interface LabSetup {
@@ -23,7 +22,7 @@ export interface LabSetup {
   readonly maxNumBatchedTokens: number;
   readonly routers: number;
   readonly scrapeMs: number;
-  /** Run once more in order of arrival. */
+  /** Run again in order of arrival. */
   readonly compareWaits?: boolean;
 }
 
@@ -93,7 +92,7 @@ export function runJob(
   const asked = atRate(workload, job.rate);
   const gaps = new GapCounter();
   const fleet = { ...setup, engines: job.engines };
-  const run = (hooks: RunHooks, lateBinding: LateBindingOptions): RunOutput =>
+  const run = (hooks: RunHooks, inOrderFromMs: number): RunOutput =>
     simulate(
       asked,
       names,
@@ -103,18 +102,63 @@ export function runJob(
           makeRouter(job.policy, lab, prompts, random, {
             scrapeMs: setup.scrapeMs,
             othersShare: 1 - 1 / setup.routers,
-            lateBinding,
+            inOrderFromMs,
           }),
         ),
       hooks,
     );
-  const output = run({ gap: (ms) => gaps.add(ms), progress }, defaultLateBinding);
+  const compared = setup.compareWaits === true && policyOf(job.policy)?.kind !== "baseline";
+  const part = compared ? firstRunsPart : 1;
+  const leastMs = new Float64Array(asked.requests.length);
+  const least = leastTimes(asked, setup.preset, leastMs);
+  const output = run(
+    {
+      gap: (ms) => gaps.add(ms),
+      progress: (share) => progress(share * part),
+      ...(compared ? { arriving: least } : {}),
+    },
+    Number.POSITIVE_INFINITY,
+  );
   const result = resultOf(asked, job, output, gaps);
-  const compared = setup.compareWaits === true && result.kind !== "baseline";
   if (!compared) return { result, samples: output.samples };
-  const inOrder = run({}, { ...defaultLateBinding, window: 1 });
-  const waits = compareWaits(waitsOf(asked, output), waitsOf(asked, inOrder));
+  const waits = compareWith(asked, output, leastMs, run, (share) => progress(part + share * (1 - part)));
   return { result: { ...result, waits }, samples: output.samples };
+}
+
+/** Of a job in which waits are compared, as its progress shows it. */
+const firstRunsPart = 0.2;
+
+/** Notes for each request what its first token takes at least: computing what no engine has of its prompt when it comes. */
+function leastTimes({ requests }: Workload, preset: Preset, leastMs: Float64Array): NonNullable<RunHooks["arriving"]> {
+  return (request, { engines, cachedTokens }) => {
+    let held = 0;
+    for (const engine of engines.keys()) held = Math.max(held, cachedTokens(request, engine));
+    leastMs[request] = (((requests[request]?.promptTokens ?? 0) - held) * preset.b1Us) / 1000;
+  };
+}
+
+/**
+ * Sets waits beside those in order of arrival: those in the router beside a whole run; and until its first token, for each
+ * request that may have been treated unfairly, beside a run that is the same until it comes, and in order from there on. With
+ * two whole runs what differs for one request is where prompts went by chance long before it: two runs in order of arrival,
+ * arrivals 0.001 % apart, differ as much.
+ */
+function compareWith(
+  workload: Workload,
+  output: RunOutput,
+  leastMs: ArrayLike<number>,
+  run: (hooks: RunHooks, inOrderFromMs: number) => RunOutput,
+  progress: (share: number) => void,
+): WaitComparison {
+  const inOrder = waitsOf(workload, run({}, 0));
+  const first = firstTokensOf(workload, output);
+  const long = longWaits(first, leastMs);
+  const compared = long.map((at, done): ComparedWait => {
+    progress(done / long.length);
+    const then = run({ until: at }, workload.requests[at]?.arrivalMs ?? 0);
+    return { waitMs: first[at] ?? 0, inOrderMs: firstTokensOf(workload, then)[at] ?? 0 };
+  });
+  return compareWaits(waitsOf(workload, output), inOrder, compared);
 }
 
 function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapCounter): LabResult {
@@ -172,6 +216,11 @@ function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapC
 /** Milliseconds in the router, of each request. */
 function waitsOf({ requests }: Workload, { traces }: RunOutput): number[] {
   return requests.map(({ arrivalMs }, at) => (traces.sentMs[at] ?? 0) - arrivalMs);
+}
+
+/** Milliseconds until the first token, of each request; NaN = it was refused. */
+function firstTokensOf({ requests }: Workload, { traces }: RunOutput): number[] {
+  return requests.map(({ arrivalMs }, at) => (traces.firstMs[at] ?? Number.NaN) - arrivalMs);
 }
 
 function rounded(value: number, digits: number): number {

@@ -77,6 +77,10 @@ export interface RunHooks {
   readonly gap?: (ms: number) => void;
   /** Called now and then with the share that has ended. */
   readonly progress?: (share: number) => void;
+  /** Called when a request comes, before the router hears of it. */
+  readonly arriving?: (request: number, fleet: LabFleet) => void;
+  /** The run may end with the first token of this request: no more is asked of it. */
+  readonly until?: number;
 }
 
 const samplesPerRun = 240;
@@ -147,7 +151,7 @@ export function simulate(
       },
     );
   };
-  const router = makeRouter({
+  const lab: LabFleet = {
     clock,
     requests,
     engines,
@@ -158,7 +162,8 @@ export function simulate(
       if (blocks === undefined) return 0;
       return names.matched(request, blocks, expected) * engineBlockTokens;
     },
-  });
+  };
+  const router = makeRouter(lab);
 
   const samples: LoadSample[] = [];
   const lastMs = requests.at(-1)?.arrivalMs ?? 0;
@@ -172,13 +177,15 @@ export function simulate(
     }
     clock.advance(ms - clock.nowMs());
   };
-  for (let request = 0; request < count; request++) {
+  const enough = (): boolean => hooks.until !== undefined && !Number.isNaN(traces.firstMs[hooks.until]);
+  for (let request = 0; request < count && !enough(); request++) {
     runTo(requests[request]?.arrivalMs ?? 0);
+    hooks.arriving?.(request, lab);
     router.arrive(request);
   }
   // A router that forgets a request would keep its timers and this loop going for ever.
   let quietSince = clock.nowMs();
-  for (let before = ended; ended < count;) {
+  for (let before = ended; ended < count && !enough();) {
     runTo(clock.nowMs() + 1000);
     if (ended > before) quietSince = clock.nowMs();
     else if (clock.nowMs() - quietSince > 24 * 3_600_000) throw new Error(`${count - ended} requests were never sent`);

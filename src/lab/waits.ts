@@ -1,5 +1,6 @@
-// How long each request waits in the router, beside how long it would have waited in plain order of arrival: whether late
-// binding makes anybody pay for the others. Pure.
+// How long requests wait, beside how long they would have waited in plain order of arrival: whether late binding makes anybody
+// pay for the others. One waits until its first token, in the router or in an engine: a place further on in the one is worth
+// nothing if it is paid for in the other. Pure.
 
 import { mean } from "../bench/statistics.ts";
 
@@ -8,43 +9,51 @@ export const graceMs = 1000;
 /** A request may wait so many times as long as in order of arrival. */
 const fairRatio = 3;
 
-export interface WaitComparison {
-  readonly meanS: number;
-  readonly maxS: number;
-  readonly inOrderMeanS: number;
-  readonly inOrderMaxS: number;
-  /** Largest ratio of the two, of one request. */
-  readonly worstRatio: number;
-  /** Requests that wait more than three times as long. */
-  readonly unfair: number;
-  /** The most that one waits beyond three times as long; 0 = none does. */
-  readonly mostBeyondS: number;
+/** Until the first token of a request, and how long that had been if the queue had been in order since it came. */
+export interface ComparedWait {
+  readonly waitMs: number;
+  readonly inOrderMs: number;
 }
 
-/** Both in milliseconds, by request. */
-export function compareWaits(waits: readonly number[], inOrder: readonly number[]): WaitComparison {
-  let worst = 0;
-  let unfair = 0;
-  let beyond = 0;
-  let longest = 0;
-  let longestInOrder = 0;
-  for (const [at, wait] of waits.entries()) {
-    const ordered = inOrder[at] ?? 0;
-    longest = Math.max(longest, wait);
-    longestInOrder = Math.max(longestInOrder, ordered);
-    const ratio = wait / Math.max(ordered, graceMs);
-    if (ratio > worst) worst = ratio;
-    if (ratio > fairRatio) unfair++;
-    beyond = Math.max(beyond, wait - fairRatio * ordered);
-  }
+export interface WaitComparison {
+  /** In the router. */
+  readonly meanS: number;
+  readonly maxS: number;
+  /** The same of a whole run in order of arrival. */
+  readonly inOrderMeanS: number;
+  readonly inOrderMaxS: number;
+  /** Requests that waited so long for their first token that it may have been unfair. */
+  readonly long: number;
+  /** Of these, the largest ratio of that time and the one in order. 0 = there are none. */
+  readonly worstRatio: number;
+  /** Those that waited more than three times as long. */
+  readonly unfair: number;
+}
+
+/**
+ * Requests that may have been treated unfairly, by place: any other has waited at most three times as long as it must.
+ * @param first milliseconds until the first token
+ * @param leastMs what that takes at least, in whatever order
+ */
+export function longWaits(first: readonly number[], leastMs: ArrayLike<number>): number[] {
+  return [...first.keys()].filter((at) => (first[at] ?? 0) > fairRatio * Math.max(graceMs, leastMs[at] ?? 0));
+}
+
+/** All in milliseconds. @param inOrder of a run in order from its start on, @param compared of those that waited long */
+export function compareWaits(
+  waits: readonly number[],
+  inOrder: readonly number[],
+  compared: readonly ComparedWait[],
+): WaitComparison {
+  const ratios = compared.map(({ waitMs, inOrderMs }) => waitMs / Math.max(inOrderMs, graceMs));
   return {
     meanS: seconds(mean(waits)),
-    maxS: seconds(longest),
+    maxS: seconds(Math.max(0, ...waits)),
     inOrderMeanS: seconds(mean(inOrder)),
-    inOrderMaxS: seconds(longestInOrder),
-    worstRatio: Number(worst.toFixed(2)),
-    unfair,
-    mostBeyondS: seconds(beyond),
+    inOrderMaxS: seconds(Math.max(0, ...inOrder)),
+    long: compared.length,
+    worstRatio: Number(Math.max(0, ...ratios).toFixed(2)),
+    unfair: ratios.filter((ratio) => ratio > fairRatio).length,
   };
 }
 

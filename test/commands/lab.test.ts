@@ -118,7 +118,7 @@ test("lab --compare-waits sets each wait beside the one in order of arrival, for
   const at = lines.findIndex((line) => line.startsWith("Waits in the router"));
   assert.match(
     lines[at + 1] ?? "",
-    /^policy +rate +wait mean s +max +in order: mean s +max +worst ratio +over 3 x +most beyond s$/,
+    /^policy +rate +wait mean s +max +in order: mean s +max +looked at +worst ratio +over 3 x$/,
   );
   assert.match(lines[at + 2] ?? "", /^prefixaware +1 /);
   assert.equal(lines.length, at + 3, "baselines have no queue");

@@ -98,7 +98,7 @@ export const labOptions = {
     group: virtual,
     commands: labOnly,
     default: false,
-    help: "Run each of the router's policies once more with its queue in order of arrival, and compare how long each request waits in it.",
+    help: "Run each of the router's policies once more with its queue in order of arrival, and once more for each request that waited long for its first token, in order from when it came: whether late binding made it wait longer. Slow at high load.",
   }),
   "find-capacity": boolean({
     group: virtual,
