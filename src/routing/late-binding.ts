@@ -6,7 +6,7 @@
 // long ones, and the head of the queue never blocks the rest. What keeps this fair is that each request has a patience, twice
 // the work that was before it when it came:
 // - What overtakes it on its way to the endpoint that it waits for may be that endpoint's part of this; then it goes first there.
-// - What overtakes it anywhere may be all of it, and take twice as long as that work takes. Then it thinks of itself, and not of
+// - What overtakes it anywhere may be all of it, and for twice as long as it had to expect. Then it thinks of itself, and not of
 //   what it costs all together: it goes to another endpoint that has room if its first token comes sooner there.
 // So nobody waits much more than three times as long as in the order of arrival.
 import { isWait, type Candidate, type Choice, type Decision, type Policy, type RequestView } from "./policy.ts";
@@ -68,6 +68,14 @@ interface Settled {
   readonly moved: boolean;
 }
 
+/** One that can go now. */
+interface Found {
+  readonly at: number;
+  readonly wanted: string;
+  readonly candidates: readonly Candidate[];
+  readonly decision: Choice;
+}
+
 export class LateBinding<W extends Waiting> {
   readonly #policy: Policy;
   readonly #options: LateBindingOptions;
@@ -100,18 +108,23 @@ export class LateBinding<W extends Waiting> {
   add(waiting: W, uncachedTokens: number, candidates: readonly Candidate[], nowMs: number): void {
     const { leastPatience, leastPatienceMs } = this.#options;
     const endpoints = Math.max(1, candidates.length);
-    let before = this.#uncached;
+    let queued = 0;
+    let shortest = candidates.length === 0 ? 0 : Number.POSITIVE_INFINITY;
     let msPerToken = 0;
     for (const { load } of candidates) {
-      before += load.queuedTokens(nowMs);
+      const there = load.queuedTokens(nowMs);
+      queued += there;
+      shortest = Math.min(shortest, there);
       msPerToken += load.prefillMsPerToken / endpoints;
     }
-    const patience = Math.max(2 * before, leastPatience * candidates.length);
+    const patience = Math.max(2 * (this.#uncached + queued), leastPatience * candidates.length);
+    // until its first token, if it goes behind its part of those that wait to whoever has least to do
+    const expectedMs = (this.#uncached / endpoints + shortest + uncachedTokens) * msPerToken;
     this.#places.push({
       waiting,
       sinceMs: nowMs,
       patience,
-      patientUntilMs: nowMs + Math.max((2 * before * msPerToken) / endpoints, leastPatienceMs),
+      patientUntilMs: nowMs + Math.max(2 * expectedMs, leastPatienceMs),
       patienceThere: patience / endpoints,
       wanted: "",
       uncached: uncachedTokens,
@@ -131,9 +144,9 @@ export class LateBinding<W extends Waiting> {
   next(nowMs: number): Handover<W> | null {
     const { window, maxWaitMs } = this.#options;
     const places = this.#places;
-    let best = -1;
     let bestUncached = Number.POSITIVE_INFINITY;
-    let found: { candidates: readonly Candidate[]; decision: Choice } | null = null;
+    let found: Found | null = null;
+    const ready: Found[] = [];
     let looks = this.#options.maxLooks;
     const count = Math.min(window, places.length);
     for (let i = 0; i < count; i++) {
@@ -153,21 +166,26 @@ export class LateBinding<W extends Waiting> {
       place.wanted = settled.candidates[decision.index]?.id ?? "";
       if (isWait(decision)) continue;
       const urgent = overdue || settled.moved || place.patience <= 0 || place.patienceThere <= 0;
-      if (!urgent && place.uncached >= bestUncached) continue;
-      best = i;
+      const one: Found = { at: i, wanted: place.wanted, candidates: settled.candidates, decision };
+      if (urgent) {
+        // who came before it and can go to the same endpoint now would be there in order of arrival too
+        found = ready.find(({ wanted }) => wanted === place.wanted) ?? one;
+        break;
+      }
+      ready.push(one);
+      if (place.uncached >= bestUncached) continue;
       bestUncached = place.uncached;
-      found = { candidates: settled.candidates, decision };
-      if (urgent) break;
+      found = one;
     }
-    const place = places[best];
+    const place = found === null ? undefined : places[found.at];
     if (found === null || place === undefined) return null;
-    for (let i = 0; i < best; i++) {
+    for (let i = 0; i < found.at; i++) {
       const overtaken = places[i];
       if (overtaken === undefined) continue;
       overtaken.patience -= place.uncached;
       if (overtaken.wanted === place.wanted) overtaken.patienceThere -= place.uncached;
     }
-    this.#take(best);
+    this.#take(found.at);
     return { waiting: place.waiting, candidates: found.candidates, choice: found.decision };
   }
 

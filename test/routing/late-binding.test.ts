@@ -256,6 +256,22 @@ test("however long the queue, one that is overdue goes to its best endpoint", ()
   assert.equal(queue.next(1000)?.waiting.view.promptTokens, 100);
 });
 
+/** 51,000 tokens whose patience was at an end went before 1,254 that had come first and could go as well: 4.9 s instead of 1.3. */
+test("one whose patience is at an end does not overtake an older one that can go to the same endpoint", () => {
+  const { candidates, loads } = fleet(1);
+  const queue = new LateBinding<Request>(atHome(0), seeded(1));
+  const busy = loads[0]?.send(100_000, 100_000, null, 0);
+  queue.add(new Request(1254, candidates, "e0"), 1254, candidates, 0);
+  busy?.release(0);
+  queue.add(new Request(51_000, candidates, "e0"), 51_000, candidates, 0);
+  for (let i = 0; i < 17; i++) {
+    queue.add(new Request(500, candidates, "e0"), 500, candidates, 1);
+    assert.equal(queue.next(1)?.waiting.view.promptTokens, 500);
+  }
+  assert.equal(queue.next(1)?.waiting.view.promptTokens, 1254);
+  assert.equal(queue.next(1)?.waiting.view.promptTokens, 51_000);
+});
+
 /** 17,000 tokens in a cache behind 79,000 that another request has to compute first: 5.5 s in place of 1.6 (Mooncake, rate 2). */
 test("one that waits for its prefix goes elsewhere in the end where it gets its first token sooner, and stays where it does not", () => {
   for (const [promptTokens, endpoint] of [
