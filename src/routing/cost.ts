@@ -30,6 +30,8 @@ export interface CostOptions {
    * where it begins, so chance adds up.
    */
   readonly even: number;
+  /** As much on top of it as the fleet is busy: on idle endpoints a system prompt that is stored once more costs more than unevenness. */
+  readonly evenBusy: number;
   /** Of what is new in a further turn of a conversation, this share is the answer of the turn before. */
   readonly answered: number;
   /** So far below its part of the work, as a share of it, an endpoint is preferred; more is no reason to fill it up at once. */
@@ -58,6 +60,7 @@ export const defaultCost: CostOptions = {
   z: 0.6,
   move: 1,
   even: 0.7,
+  evenBusy: 1,
   answered: 0.5,
   behind: 0.5,
   decode: 0.02,
@@ -72,6 +75,9 @@ export const defaultCost: CostOptions = {
 const answerTokens = 256;
 /** A prompt of any length is worth so much evenness at most. */
 const evenTokens = 8192;
+/** With no more that generate on an endpoint the fleet counts as idle; half busy it is with six. */
+const idleDecoding = 1.5;
+const halfBusyDecoding = 3;
 /** Differences of so many tokens are chance. */
 const fewTokens = 2048;
 /** So far from the mean, as a share of it, an endpoint's own number of requests does not count. */
@@ -163,7 +169,7 @@ export function costPolicy(cache: CacheView | null, options: CostOptions = defau
     const longest = lookUp(view, candidates);
     const own = isOwn(view, longest);
     moves = own ? believed(view, longest) : 0;
-    even = own ? 0 : options.even;
+    even = own ? 0 : options.even + options.evenBusy * busyness();
     return longest;
   }
 
@@ -277,6 +283,11 @@ function lookAtFleet(view: RequestView, candidates: readonly Candidate[]): void 
   // the mean of the paces: a single one that is very slow hardly changes it
   fleetStepMs = trust === 0 ? 0 : trust / perMs;
   meanMsPerToken = known === 0 ? msPerToken / candidates.length : msPerKnownToken / known;
+}
+
+/** How busy the fleet is, by the requests that generate on an endpoint: 0 = it is as good as idle, to 1. */
+function busyness(): number {
+  return Math.max(0, meanDecoding - idleDecoding) / (meanDecoding + halfBusyDecoding);
 }
 
 /**
