@@ -6,8 +6,8 @@
 // long ones, and the head of the queue never blocks the rest. What keeps this fair is that each request has a patience, twice
 // the work that was before it when it came:
 // - What overtakes it on its way to the endpoint that it waits for may be that endpoint's part of this; then it goes first there.
-// - What overtakes it anywhere may be all of it, and for twice as long as it had to expect. Then it thinks of itself, and not of
-//   what it costs all together: it goes to another endpoint that has room if its first token comes sooner there.
+// - What overtakes it anywhere may be all of it, and for one and a half times as long as it had to expect. Then it thinks of
+//   itself, and not of what it costs all together: it goes to another endpoint that has room if its first token comes sooner there.
 // So nobody waits much more than three times as long as in the order of arrival.
 import { isWait, type Candidate, type Choice, type Decision, type Policy, type RequestView } from "./policy.ts";
 
@@ -27,7 +27,7 @@ export interface LateBindingOptions {
 export const defaultLateBinding: LateBindingOptions = {
   window: 32,
   leastPatience: 8192,
-  leastPatienceMs: 2000,
+  leastPatienceMs: 1500,
   maxWaitMs: 60_000,
   maxLooks: 8192,
 };
@@ -124,7 +124,7 @@ export class LateBinding<W extends Waiting> {
       waiting,
       sinceMs: nowMs,
       patience,
-      patientUntilMs: nowMs + Math.max(2 * expectedMs, leastPatienceMs),
+      patientUntilMs: nowMs + Math.max(1.5 * expectedMs, leastPatienceMs),
       patienceThere: patience / endpoints,
       wanted: "",
       uncached: uncachedTokens,

@@ -282,10 +282,10 @@ test("one that waits for its prefix goes elsewhere in the end where it gets its 
     loads[0]?.send(100_000, 100_000, null, 0);
     const queue = new LateBinding<Request>(atHome(0.99), seeded(1));
     queue.add(new Request(promptTokens, candidates, "e0"), promptTokens * 0.01, candidates, 0);
-    assert.equal(queue.next(1999), null);
-    const left = loads[0]?.queuedTokens(2000) ?? 0;
+    assert.equal(queue.next(1499), null);
+    const left = loads[0]?.queuedTokens(1500) ?? 0;
     assert.ok(left > 20_000 && left < 100_000, `${left} tokens`);
-    const next = queue.next(2000);
+    const next = queue.next(1500);
     assert.equal(next?.candidates[next.choice.index]?.id, endpoint);
   }
 });
