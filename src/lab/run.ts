@@ -130,9 +130,9 @@ const firstRunsPart = 0.2;
 
 /** Notes for each request what its first token takes at least: computing what no engine has of its prompt when it comes. */
 function leastTimes({ requests }: Workload, preset: Preset, leastMs: Float64Array): NonNullable<RunHooks["arriving"]> {
-  return (request, { engines, cachedTokens }) => {
+  return (request, lab) => {
     let held = 0;
-    for (const engine of engines.keys()) held = Math.max(held, cachedTokens(request, engine));
+    for (const engine of lab.engines.keys()) held = Math.max(held, lab.cachedTokens(request, engine));
     leastMs[request] = (((requests[request]?.promptTokens ?? 0) - held) * preset.b1Us) / 1000;
   };
 }
