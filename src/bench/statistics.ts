@@ -14,6 +14,13 @@ export function mean(values: ArrayLike<number>): number {
   return sum / values.length;
 }
 
+/** The largest value, or `least`. Spread into `Math.max`, a trace of 130,000 requests is more than a call's arguments may be. */
+export function largest(values: Iterable<number>, least = 0): number {
+  let found = least;
+  for (const value of values) if (value > found) found = value;
+  return found;
+}
+
 const stepMs = 0.01;
 const counted = 200_000;
 

@@ -3,7 +3,7 @@
 
 import type { WorkloadSource } from "../bench/workload/source.ts";
 import { atRate, meanRps, type Workload } from "../bench/workload/workload.ts";
-import { GapCounter, mean, quantile } from "../bench/statistics.ts";
+import { GapCounter, largest, mean, quantile } from "../bench/statistics.ts";
 import { Random, type Preset } from "../engine/core/index.ts";
 import { makeRouter, policyOf, type PolicyKind } from "./policies.ts";
 import type { LabPrompt } from "./policy-router.ts";
@@ -205,7 +205,7 @@ function resultOf(workload: Workload, job: LabJob, output: RunOutput, gaps: GapC
     e2eP99S: s(quantile(endToEnd, 0.99)),
     hitRate: rounded(promptTokens === 0 ? 0 : cachedTokens / promptTokens, 4),
     imbalance: rounded(meanWork === 0 ? 1 : Math.max(...work) / meanWork, 4),
-    waitMaxS: s(Math.max(0, ...waits)),
+    waitMaxS: s(largest(waits)),
     waitedShare: rounded(waits.filter((ms) => ms > 0).length / requests.length, 4),
     preemptions: output.preemptions,
     refused: output.refused,

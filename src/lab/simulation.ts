@@ -2,6 +2,7 @@
 // own core, so a step takes what it takes there. It must never decide anything itself, nor read the machine's clock.
 
 import { ManualClock } from "../clock.ts";
+import { largest } from "../bench/statistics.ts";
 import type { Workload, WorkloadRequest } from "../bench/workload/workload.ts";
 import { EngineCore, type BlockHash, type Preset, type StoredBlocks } from "../engine/core/index.ts";
 import type { BlockNames } from "./prefix-tree.ts";
@@ -111,7 +112,8 @@ export function simulate(
   };
   const held = Array.from({ length: fleet.engines }, () => new Uint8Array(names.distinct));
   const engines = held.map((blocks, endpoint) => makeEngine(fleet, clock, blocks, endpoint, hooks));
-  const longest = Math.max(1, ...requests.map(({ promptTokens, answer }) => promptTokens + answer.tokens));
+  const lengths = requests.map(({ promptTokens, answer }) => promptTokens + answer.tokens);
+  const longest = largest(lengths, 1);
   const blankTokens = Array.from({ length: longest }, () => 0);
 
   const send = (request: number, endpoint: number): void => {

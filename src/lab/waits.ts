@@ -2,7 +2,7 @@
 // pay for the others. One waits until its first token, in the router or in an engine: a place further on in the one is worth
 // nothing if it is paid for in the other. Pure.
 
-import { mean } from "../bench/statistics.ts";
+import { largest, mean } from "../bench/statistics.ts";
 
 /** A wait that is shorter than this counts as so long: nobody minds being third in a line of a tenth of a second. */
 export const graceMs = 1000;
@@ -48,11 +48,11 @@ export function compareWaits(
   const ratios = compared.map(({ waitMs, inOrderMs }) => waitMs / Math.max(inOrderMs, graceMs));
   return {
     meanS: seconds(mean(waits)),
-    maxS: seconds(Math.max(0, ...waits)),
+    maxS: seconds(largest(waits)),
     inOrderMeanS: seconds(mean(inOrder)),
-    inOrderMaxS: seconds(Math.max(0, ...inOrder)),
+    inOrderMaxS: seconds(largest(inOrder)),
     long: compared.length,
-    worstRatio: Number(Math.max(0, ...ratios).toFixed(2)),
+    worstRatio: Number(largest(ratios).toFixed(2)),
     unfair: ratios.filter((ratio) => ratio > fairRatio).length,
   };
 }

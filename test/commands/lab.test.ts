@@ -74,6 +74,16 @@ test("lab replays a trace, at a number of requests a second", async (t) => {
   assert.match(err, /^t\.csv: 40 requests, 1\.00 per second at rate 1, mean prompt 374 tokens, mean answer 44\n/);
 });
 
+/** Their values as arguments of one call were too many: "Maximum call stack size exceeded". */
+test("lab takes a trace of 130,000 requests", async (t) => {
+  const trace = join(folder(t), "long.csv");
+  const rows = Array.from({ length: 130_000 }, (_, i) => `${new Date(i * 2).toISOString().slice(0, -1)},8,1`);
+  writeFileSync(trace, ["TIMESTAMP,ContextTokens,GeneratedTokens", ...rows].join("\n"));
+  const { code, out, err } = await run(t, ["lab", "--trace", trace, "--policy", "roundrobin", "--jobs", "1"]);
+  assert.equal(code, 0, err);
+  assert.match(out.split("\n")[1] ?? "", /^roundrobin +1 +500 /);
+});
+
 test("lab --find-engines says how many", async (t) => {
   const json = join(folder(t), "c.json");
   const args = [...small, "--find-engines", "--slo", "ttft_p90=1s", "--policy", "prefixaware", "--json", json];
