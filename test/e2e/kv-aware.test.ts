@@ -95,26 +95,52 @@ async function ask(router: TestRouter, messages: readonly object[]): Promise<Ans
   return JSON.parse(text) as Answer;
 }
 
-const counted = (router: TestRouter): { equal: number; wrong: number } => {
+interface Predictions {
+  readonly equal: number;
+  readonly less: number;
+  readonly more: number;
+}
+
+const predictions = (router: TestRouter): Predictions => {
   const value = (result: string): number => router.metric(`lmstack_kv_predictions_total{result="${result}"}`);
-  return { equal: value("equal"), wrong: value("less") + value("more") };
+  return { equal: value("equal"), less: value("less"), more: value("more") };
+};
+
+const counted = (router: TestRouter): { equal: number; wrong: number } => {
+  const { equal, less, more } = predictions(router);
+  return { equal, wrong: less + more };
 };
 
 const words = (seed: number, count: number): string =>
   Array.from({ length: count }, (_, at) => `word${(seed * 7919 + at * 104_729) % 9973}`).join(" ");
 
-/** Conversations that share a system prompt; each answer is part of the next question. */
+/** Of all conversations. */
+const total = { equal: 0, less: 0 };
+
+/**
+ * Conversations that share a system prompt; each answer is part of the next question. Never is something believed to be cached
+ * that is not. What an engine has just stored may be on its way when the next request comes: that is one of 40 where the machine
+ * stalls (it was once), and less than 1 % of all.
+ */
 async function converse(t: TestContext, router: TestRouter, seed: number): Promise<void> {
-  const before = counted(router);
+  const before = predictions(router);
   const system = { role: "system", content: words(seed, 60) };
   const talks = Array.from({ length: sessions }, (_, at) => [
     system,
     { role: "user", content: words(seed + at + 1, 40) },
   ]);
   let cached = 0;
+  const missed: string[] = [];
   for (let turn = 0; turn < turns; turn++) {
     for (const [at, messages] of talks.entries()) {
+      const known = `${state(router)}, ${router.context.kv.sources.blocksOf(router.context.registry.list()[0]?.id ?? "")} blocks known`;
+      const was = predictions(router);
       const { usage, choices } = await ask(router, messages);
+      await router.idle();
+      const is = predictions(router);
+      for (const result of ["less", "more"] as const)
+        if (is[result] > was[result])
+          missed.push(`turn ${turn} of ${at}: ${result} was told (${known}; then ${state(router)})`);
       cached += usage.prompt_tokens_details?.cached_tokens ?? 0;
       messages.push(
         { role: "assistant", content: choices[0]?.message.content ?? "" },
@@ -122,14 +148,18 @@ async function converse(t: TestContext, router: TestRouter, seed: number): Promi
       );
     }
   }
-  await router.idle();
-  const after = counted(router);
-  const [equal, wrong] = [after.equal - before.equal, after.wrong - before.wrong];
-  t.diagnostic(`${equal} of ${equal + wrong} predictions came true to the token; ${cached} tokens were cached`);
+  const after = predictions(router);
+  const equal = after.equal - before.equal;
+  const less = after.less - before.less;
+  const all = equal + less + after.more - before.more;
+  t.diagnostic(`${equal} of ${all} predictions came true to the token; ${cached} tokens were cached`);
   assert.ok(cached > 5_000, `${cached} tokens were cached`);
   // those before vLLM had told of any cached token are not counted
-  assert.ok(equal + wrong >= sessions * (turns - 1), `${equal + wrong} predictions`);
-  assert.ok(equal >= 0.99 * (equal + wrong), `${equal} of ${equal + wrong} came true`);
+  assert.ok(all >= sessions * (turns - 1), `${all} predictions`);
+  assert.equal(after.more, before.more, missed.join("; "));
+  assert.ok(less <= 1, `${equal} of ${all} came true; ${missed.join("; ")}`);
+  total.equal += equal;
+  total.less += less;
 }
 
 const state = (router: TestRouter): string => {
@@ -228,5 +258,7 @@ test("kvaware in front of a real vLLM:", { timeout: 580_000 }, async (t) => {
     await until(() => endpoint?.breaker.admits(clock.nowMs()) === true, "the router tries it again", 60_000);
     await exact(router);
     await converse(other, router, 3_000);
+    const { equal, less } = total;
+    assert.ok(equal >= 0.99 * (equal + less), `${equal} of ${equal + less} came true`);
   });
 });
