@@ -285,8 +285,9 @@ test("beside a live vLLM that runs four at a time", async (t) => {
 
   for (const burst of bursts) {
     await t.test(`of ${burst.streams} streams as many run and wait as in the simulator`, async () => {
-      // for some seconds, so that they are seen
-      const longer = { ...burst, promptTokens: 8, maxTokens: burst.streams > 4 ? 96 : 300 };
+      // for some seconds, so that the last has come before the first ends: with 96 tokens, which take a second, vLLM's one
+      // process for HTTP had passed on 14 of 16 by then
+      const longer = { ...burst, promptTokens: 8, maxTokens: burst.streams > 16 ? 200 : 300 };
       const made = simulate(preset, longer, narrowCore);
       await seen(async () => {
         const real = await measureBurst(origin, key, longer, { watch: true });
