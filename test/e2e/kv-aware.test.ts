@@ -15,7 +15,8 @@ import { requireOwnVllm, type OwnVllm } from "./requires.ts";
 
 const model = "tiny";
 const sessions = 8;
-const turns = 5;
+/** So that one in a hundred of a part can be late: what an engine has just stored may be on its way when the next request comes. */
+const turns = 14;
 
 /** Publishes on sockets of the file system: what vLLM binds on TCP would be open to the network. */
 function serverOf(folder: string) {
@@ -114,13 +115,9 @@ const counted = (router: TestRouter): { equal: number; wrong: number } => {
 const words = (seed: number, count: number): string =>
   Array.from({ length: count }, (_, at) => `word${(seed * 7919 + at * 104_729) % 9973}`).join(" ");
 
-/** Of all conversations. */
-const total = { equal: 0, less: 0 };
-
 /**
  * Conversations that share a system prompt; each answer is part of the next question. Never is something believed to be cached
- * that is not. What an engine has just stored may be on its way when the next request comes: that is one of 40 where the machine
- * stalls (it was once), and less than 1 % of all.
+ * that is not.
  */
 async function converse(t: TestContext, router: TestRouter, seed: number): Promise<void> {
   const before = predictions(router);
@@ -157,9 +154,7 @@ async function converse(t: TestContext, router: TestRouter, seed: number): Promi
   // those before vLLM had told of any cached token are not counted
   assert.ok(all >= sessions * (turns - 1), `${all} predictions`);
   assert.equal(after.more, before.more, missed.join("; "));
-  assert.ok(less <= 1, `${equal} of ${all} came true; ${missed.join("; ")}`);
-  total.equal += equal;
-  total.less += less;
+  assert.ok(equal >= 0.99 * all, `${equal} of ${all} came true; ${missed.join("; ")}`);
 }
 
 const state = (router: TestRouter): string => {
@@ -258,7 +253,5 @@ test("kvaware in front of a real vLLM:", { timeout: 580_000 }, async (t) => {
     await until(() => endpoint?.breaker.admits(clock.nowMs()) === true, "the router tries it again", 60_000);
     await exact(router);
     await converse(other, router, 3_000);
-    const { equal, less } = total;
-    assert.ok(equal >= 0.99 * (equal + less), `${equal} of ${equal + less} came true`);
   });
 });
