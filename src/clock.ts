@@ -1,6 +1,8 @@
 // Time. The only file that reads the machine's clock; everything else is handed a `Clock`, so that tests drive time by
 // hand and the lab runs an hour in seconds. It must never be imported for its `systemClock` below `commands/`: rooms
 // take a clock as an argument.
+// The global of the same name is a getter, which is asked at each reading.
+import { performance } from "node:perf_hooks";
 
 /** Handle of a timer that was started by {@link Clock.setTimer}. */
 export interface Timer {

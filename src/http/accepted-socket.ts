@@ -11,27 +11,29 @@ import { readPastSocket } from "./stream-binding.ts";
  */
 const sharedBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 
+/** @param buffer bytes [0, length) were read; they are only lent */
+export type OnRead = (buffer: Buffer, length: number) => void;
+
 /**
  * Starts reading.
  * @param accepted a paused socket that nobody listens to
- * @param onRead gets bytes that are only lent
  * @returns the socket to use from now on
  */
-export function readAccepted(accepted: net.Socket, onRead: (bytes: Buffer) => void): net.Socket {
+export function readAccepted(accepted: net.Socket, onRead: OnRead): net.Socket {
   const socket = rebuilt(accepted, onRead);
   if (socket !== null) return socket;
-  accepted.on("data", onRead);
+  accepted.on("data", (chunk: Buffer) => onRead(chunk, chunk.length));
   return accepted;
 }
 
-function rebuilt(accepted: net.Socket, onRead: (bytes: Buffer) => void): net.Socket | null {
+function rebuilt(accepted: net.Socket, onRead: OnRead): net.Socket | null {
   if (!("_handle" in accepted)) return null;
   const handle = accepted._handle;
   if (typeof handle !== "object" || handle === null || !("useUserBuffer" in handle)) return null;
   const onread: net.OnReadOpts = {
     buffer: sharedBuffer,
     callback: (length) => {
-      onRead(sharedBuffer.subarray(0, length));
+      onRead(sharedBuffer, length);
       return true;
     },
   };
@@ -42,7 +44,7 @@ function rebuilt(accepted: net.Socket, onRead: (bytes: Buffer) => void): net.Soc
   accepted._handle = null;
   socket.resume();
   readPastSocket(socket, (length) => {
-    onRead(sharedBuffer.subarray(0, length));
+    onRead(sharedBuffer, length);
     return undefined;
   });
   return socket;

@@ -24,6 +24,20 @@ export function flat(text: string): string {
   return Buffer.from(text, "latin1").toString("latin1");
 }
 
+/**
+ * A view of a buffer for looks at several bytes at once. It remembers the last one: reads come in the same few buffers.
+ */
+export class LastView {
+  #buffer: Buffer | null = null;
+  #view: DataView = new DataView(new ArrayBuffer(0));
+
+  of(buffer: Buffer): DataView {
+    if (this.#buffer === buffer) return this.#view;
+    this.#buffer = buffer;
+    return (this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length));
+  }
+}
+
 /** Value of a hexadecimal digit, or -1. */
 export function hexDigit(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30;

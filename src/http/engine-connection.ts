@@ -92,6 +92,8 @@ export class EngineConnection implements ResponseSink {
   #paused = false;
   /** When it became idle, by the clock. */
   idleSinceMs = 0;
+  /** When the bytes, or the end, that are being reported came, by the clock; reads that a {@link ReadTaker} takes do not count. */
+  readAtMs = 0;
 
   constructor(
     address: EngineAddress,
@@ -212,7 +214,7 @@ export class EngineConnection implements ResponseSink {
     const reusable = this.#keepAlive && !this.#closed && this.#outlet.queuedBytes === 0;
     if (reusable) {
       if (this.#paused) this.resume();
-      this.idleSinceMs = this.#clock.nowMs();
+      this.idleSinceMs = this.readAtMs;
       this.#onIdle(this);
     } else this.#close();
     receiver?.onMessageEnd();
@@ -293,6 +295,7 @@ export class EngineConnection implements ResponseSink {
       return;
     }
     this.#answered = true;
+    this.readAtMs = this.#clock.nowMs();
     let used: number;
     try {
       used = this.#parser.feed(buf, 0, length);
@@ -306,6 +309,7 @@ export class EngineConnection implements ResponseSink {
 
   #onEndOfInput(): void {
     if (this.#closed) return;
+    this.readAtMs = this.#clock.nowMs();
     if (this.#receiver !== null && this.#answered && this.#parser.endOfInput()) {
       this.#close();
       return;

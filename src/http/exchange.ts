@@ -18,6 +18,8 @@ export interface ExchangeHost {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
   readonly draining: boolean;
+  /** When the bytes that are being worked off came, by the clock. */
+  readonly readAtMs: number;
   readBody(exchange: Exchange, maxBytes: number): void;
   /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
   writeBytes(bytes: Buffer | string): boolean;
@@ -26,7 +28,8 @@ export interface ExchangeHost {
   /** Whether bytes are still queued in our process. */
   readonly queuedBytes: number;
   readonly needsDrain: boolean;
-  finish(exchange: Exchange, close: boolean): void;
+  /** @param nowMs by the clock */
+  finish(exchange: Exchange, close: boolean, nowMs: number | undefined): void;
   cut(): void;
 }
 
@@ -103,6 +106,11 @@ export class Exchange {
     return this.#host.encrypted;
   }
 
+  /** When the bytes that are being reported came, by the clock. */
+  get readAtMs(): number {
+    return this.#host.readAtMs;
+  }
+
   /** Whether any byte of the answer has left or is about to. */
   get started(): boolean {
     return this.#headSent;
@@ -140,7 +148,7 @@ export class Exchange {
     this.#closeAfter = this.#closes(length);
     let text = "";
     // RFC 9110 8.6: none in a 204
-    if (length !== null) text = noContent(head) ? "" : `content-length: ${length}\r\n`;
+    if (length !== null) text = length === 0 && noContent(head) ? "" : `content-length: ${length}\r\n`;
     else if (this.canChunk) text = "transfer-encoding: chunked\r\n";
     if (this.#closeAfter) text += "connection: close\r\n";
     else if (this.head.minor === 0) text += "connection: keep-alive\r\n";
@@ -209,12 +217,12 @@ export class Exchange {
     return this.#host.needsDrain;
   }
 
-  /** The answer is complete. */
-  end(): void {
+  /** The answer is complete. @param nowMs by the clock, where it has been read */
+  end(nowMs?: number): void {
     if (this.#finished) return;
     this.flush();
     this.#finished = true;
-    this.#host.finish(this, this.#closeAfter);
+    this.#host.finish(this, this.#closeAfter, nowMs);
   }
 
   /** A whole answer in one call. */

@@ -1,7 +1,7 @@
 // Requests from bytes, one after the other, split anywhere. Pure: no socket, no time. It stops after each message, so
 // that a pipelined request waits until the one before it is answered.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
-import { isTokenCode } from "./bytes.ts";
+import { isTokenCode, LastView } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
 import { HeadTemplate, type HeadShape } from "./head-template.ts";
 import { keepsConnection, malformed, parseFields, quote, type HeaderList } from "./head.ts";
@@ -114,6 +114,8 @@ function isHost(value: string): boolean {
   return hostPattern.test(value);
 }
 
+const views = new LastView();
+
 const inHead = 0;
 const inLength = 1;
 const inChunks = 2;
@@ -127,6 +129,8 @@ export class RequestParser implements ChunkSink {
   #remaining = 0;
   #chunks: ChunkedDecoder | null = null;
   #template: HeadTemplate<RequestHead> | null = null;
+  /** The head that was recognised last: often the next one is quite the same. */
+  #recognised: RequestHead | null = null;
   #parsed = 0;
   /** Offset behind the head that was read last. */
   #next = 0;
@@ -203,22 +207,26 @@ export class RequestParser implements ChunkSink {
   /** A head like the one before, whole in this read; null leaves it to the parser. */
   #recognise(buf: Buffer, start: number, end: number): RequestHead | null {
     const template = this.#template;
-    if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    if (template === null || this.#head.begun || !template.match(buf, views.of(buf), start, end)) return null;
     if (template.next - start > this.#maxHeadBytes + 4) return null;
     this.#next = template.next;
-    const { method, target, minor, host, keepAlive, connection, expectContinue, shape, contentLength } = template.head;
-    return {
+    const { head, fields } = template;
+    const length = template.contentLength < 0 ? head.contentLength : template.contentLength;
+    const last = this.#recognised;
+    if (last !== null && last.headers === fields && last.contentLength === length) return last;
+    const { method, target, minor, host, keepAlive, connection, expectContinue, shape } = head;
+    return (this.#recognised = {
       method,
       target,
       minor,
-      headers: template.fields,
+      headers: fields,
       host,
-      contentLength: template.contentLength < 0 ? contentLength : template.contentLength,
+      contentLength: length,
       keepAlive,
       connection,
       expectContinue,
       shape,
-    };
+    });
   }
 
   /** @returns null when more bytes are needed */
@@ -228,7 +236,10 @@ export class RequestParser implements ChunkSink {
     const { text } = this.#head;
     const head = parseWhole(text, parseRequestHead);
     // not worth it for a connection that carries one request
-    if (this.#parsed++ > 0) this.#template = HeadTemplate.of(text, head.headers, changing, head);
+    if (this.#parsed++ > 0) {
+      this.#template = HeadTemplate.of(text, head.headers, changing, head);
+      this.#recognised = null;
+    }
     return head;
   }
 

@@ -1,6 +1,7 @@
 // Answers of an engine from bytes, split anywhere. Pure. Besides the payload it reports, for each read, whether the raw
 // bytes were whole chunks: then the relay can pass them on as they came instead of framing them anew.
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
+import { LastView } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
 import { HeadTemplate, type HeadShape } from "./head-template.ts";
 import { headerValue, keepsConnection, malformed, parseFields, type HeaderList } from "./head.ts";
@@ -59,6 +60,8 @@ function parseResponseHead(text: string): ResponseHead {
 /** Values that differ between answers of one engine. Whoever derives something from a shape must not derive it from these. */
 const changing = ["date", "content-length", "x-request-id", "endpoint-load-metrics"];
 
+const views = new LastView();
+
 const inHead = 0;
 const inLength = 1;
 const inChunks = 2;
@@ -74,6 +77,8 @@ export class ResponseParser implements ChunkSink {
   #chunks: ChunkedDecoder | null = null;
   #noBody = false;
   #template: HeadTemplate<ResponseHead> | null = null;
+  /** The head that was recognised last: often the next one is quite the same. */
+  #recognised: ResponseHead | null = null;
   #parsed = 0;
   /** Offset behind the head that was read last. */
   #next = 0;
@@ -151,21 +156,25 @@ export class ResponseParser implements ChunkSink {
   /** A head like the one before, whole in this read; null leaves it to the parser. */
   #recognise(buf: Buffer, start: number, end: number): ResponseHead | null {
     const template = this.#template;
-    if (template === null || this.#head.begun || !template.match(buf, start, end)) return null;
+    if (template === null || this.#head.begun || !template.match(buf, views.of(buf), start, end)) return null;
     if (template.next - start > this.#maxHeadBytes + 4) return null;
     this.#next = template.next;
-    const { status, reason, connection, chunked, keepAlive, mediaType, shape, contentLength } = template.head;
-    return {
+    const { head, fields } = template;
+    const length = template.contentLength < 0 ? head.contentLength : template.contentLength;
+    const last = this.#recognised;
+    if (last !== null && last.headers === fields && last.contentLength === length) return last;
+    const { status, reason, connection, chunked, keepAlive, mediaType, shape } = head;
+    return (this.#recognised = {
       status,
       reason,
-      headers: template.fields,
+      headers: fields,
       connection,
-      contentLength: template.contentLength < 0 ? contentLength : template.contentLength,
+      contentLength: length,
       chunked,
       keepAlive,
       mediaType,
       shape,
-    };
+    });
   }
 
   /** @returns null when more bytes are needed */
@@ -175,7 +184,10 @@ export class ResponseParser implements ChunkSink {
     const { text } = this.#head;
     const head = parseWhole(text, parseResponseHead);
     // not worth it for a connection that carries one answer
-    if (this.#parsed++ > 0) this.#template = HeadTemplate.of(text, head.headers, changing, head);
+    if (this.#parsed++ > 0) {
+      this.#template = HeadTemplate.of(text, head.headers, changing, head);
+      this.#recognised = null;
+    }
     return head;
   }
 

@@ -66,6 +66,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   #asked = false;
   /** Last progress of whatever is awaited; its meaning follows the state. */
   #sinceMs: number;
+  readAtMs = 0;
   #lastQueued = 0;
   #stalledSinceMs = -1;
   #remoteAddress: string | null = null;
@@ -93,7 +94,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#parser = new RequestParser(limits.maxHeadBytes, this);
     this.#sinceMs = clock.nowMs();
     sweeper.add(this);
-    if (encrypted) socket.on("data", this.#onData);
+    if (encrypted) socket.on("data", (chunk: Buffer) => this.#onData(chunk, chunk.length));
     socket.on("end", () => this.#onEnd());
     socket.on("error", () => this.#onClose());
     socket.on("close", () => this.#onClose());
@@ -198,17 +199,20 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     if (!this.#closed) this.#outlet.writeAll(head, [bytes]);
   }
 
-  finish(exchange: Exchange, close: boolean): void {
+  finish(exchange: Exchange, close: boolean, nowMs = this.#clock.nowMs()): void {
     if (exchange !== this.#exchange || this.#closed) return;
     this.#exchange = null;
-    this.#sinceMs = this.#clock.nowMs();
+    this.#sinceMs = nowMs;
     if (close || this.#draining || this.#aheadDropped) {
       if (exchange.bodyComplete) this.#close();
       else this.#linger();
       return;
     }
     // what was pipelined is taken up now, unless we stand in the middle of feeding, which goes on by itself
-    if (!this.#feeding && this.#ahead.length > 0) this.#feedAhead();
+    if (!this.#feeding && this.#ahead.length > 0) {
+      this.readAtMs = nowMs;
+      this.#feedAhead();
+    }
   }
 
   cut(): void {
@@ -224,23 +228,24 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
 
   // --- the socket
 
-  /** @param chunk only lent */
-  readonly #onData = (chunk: Buffer): void => {
+  /** @param buf bytes [0, length) were read; only lent */
+  readonly #onData = (buf: Buffer, length: number): void => {
     if (this.#closed) return;
     if (this.#lingering) {
-      this.#lingered += chunk.length;
+      this.#lingered += length;
       if (this.#lingered > lingerBytes) this.#onClose();
       return;
     }
     if (this.#exchange === null || this.#parser.inBody) {
       // a head has its time from its first byte on: one that drips must not live for ever
-      if (!this.#parser.inHead) this.#sinceMs = this.#clock.nowMs();
-      this.#feed(chunk, true);
+      this.readAtMs = this.#clock.nowMs();
+      if (!this.#parser.inHead) this.#sinceMs = this.readAtMs;
+      this.#feed(buf, length, true);
       return;
     }
     if (this.#aheadDropped) return;
-    this.#ahead.push(Buffer.from(chunk));
-    this.#aheadBytes += chunk.length;
+    this.#ahead.push(Buffer.from(buf.subarray(0, length)));
+    this.#aheadBytes += length;
     if (this.#aheadBytes > maxAheadBytes) {
       // Reading goes on all the same: only so is it seen that the client leaves. RFC 9112 9.3.2: who pipelines must be
       // ready to ask again on another connection.
@@ -250,18 +255,18 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   };
 
   /** @param lent the bytes are not ours: what waits of them has to be copied */
-  #feed(chunk: Buffer, lent: boolean): void {
+  #feed(chunk: Buffer, length: number, lent: boolean): void {
     this.#feeding = true;
     let at = 0;
     try {
-      while (at < chunk.length && !this.#closed && !this.#lingering) {
+      while (at < length && !this.#closed && !this.#lingering) {
         if (this.#exchange !== null && !this.#parser.inBody) {
-          const rest = chunk.subarray(at);
+          const rest = chunk.subarray(at, length);
           this.#ahead.unshift(lent ? Buffer.from(rest) : rest);
-          this.#aheadBytes += chunk.length - at;
+          this.#aheadBytes += length - at;
           break;
         }
-        at = this.#parser.feed(chunk, at, chunk.length);
+        at = this.#parser.feed(chunk, at, length);
       }
     } catch (error) {
       this.#refuse(error instanceof LmstackError ? error : new LmstackError("internal_error", String(error)));
@@ -280,7 +285,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       const chunk = this.#ahead.shift();
       if (chunk === undefined) break;
       this.#aheadBytes -= chunk.length;
-      this.#feed(chunk, false);
+      this.#feed(chunk, chunk.length, false);
     }
   }
 

@@ -94,13 +94,13 @@ export class PlainRelay implements Relay {
     }
     const untilClose = !this.#head.chunked && this.#head.contentLength < 0;
     if (untilClose && this.#length() === null) exchange.endPieces();
-    this.#owner.completed();
+    this.#owner.completed(this.#connection.readAtMs);
   }
 
   #commit(): void {
     if (this.#committed) return;
     this.#committed = true;
-    this.#owner.commit(this.#head, false, this.#length());
+    this.#owner.commit(this.#head, false, this.#length(), this.#connection.readAtMs);
   }
 
   /** @param last what completes the answer */

@@ -134,8 +134,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   onBodyEnd(): void {
     if (this.#ended || this.#intake === null) return;
-    this.#record.received();
-    this.#findModel(this.#intake);
+    const now = this.exchange.readAtMs;
+    this.#record.received(now);
+    this.#findModel(this.#intake, now);
   }
 
   onBodyError(error: LmstackError): void {
@@ -145,7 +146,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   // --- choosing and trying
 
   /** Waits where an engine has yet to tell it. */
-  #findModel(intake: Intake): void {
+  #findModel(intake: Intake, nowMs: number): void {
     try {
       const { model } = (this.#facts ??= intake.finish());
       const found = model === null ? null : this.ctx.introductions.find(model, this.#plan.patienceMs, this.#unknown);
@@ -157,13 +158,13 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       this.#record.routed(found);
       if (this.#unknown !== null) this.#record.queued(this.#unknown.end());
       this.#unknown = null;
-      this.#route(this.#facts);
+      this.#route(this.#facts, nowMs);
     } catch (error) {
       this.#fail(asLmstack(error));
     }
   }
 
-  #route(facts: RequestFacts): void {
+  #route(facts: RequestFacts, nowMs: number): void {
     const { exchange } = this;
     this.#session = this.#plan.session ?? facts.sessionField;
     const renamed = this.#model === facts.model ? null : this.#model;
@@ -178,7 +179,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       (waitedMs) => {
         if (this.#ended) return;
         this.#record.waited(waitedMs);
-        this.#next(null);
+        this.#next(null, waitedMs === 0 ? nowMs : this.ctx.clock.nowMs());
       },
       (error) => this.#fail(asLmstack(error)),
     );
@@ -194,9 +195,8 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
-  #next(failure: AttemptFailure | null): void {
+  #next(failure: AttemptFailure | null, now: number): void {
     const ctx = this.ctx;
-    const now = ctx.clock.nowMs();
     const selection = this.#select(this.#tried, now, failure === null) ?? (failure === null ? this.#hold(now) : null);
     if (selection !== null && "wait" in selection) {
       this.#enqueue(selection, now);
@@ -328,10 +328,9 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     return this.#kept;
   }
 
-  commit(head: ResponseHead, stream: boolean, length: number | null): void {
+  commit(head: ResponseHead, stream: boolean, length: number | null, now = this.ctx.clock.nowMs()): void {
     this.#record.answering(head.status);
     this.#answerStatus = head.status;
-    const now = this.ctx.clock.nowMs();
     if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, now);
     this.answered(head, stream, now);
     if (stream && this.#kept !== null) this.#keepBody(this.#kept);
@@ -361,12 +360,11 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     if (this.#attempt !== null) this.ctx.responses.remember(id, this.#attempt.endpoint.id);
   }
 
-  completed(): void {
+  completed(now = this.ctx.clock.nowMs()): void {
     const status = this.#answerStatus;
     const good = status < 400;
-    const now = this.ctx.clock.nowMs();
     this.endAttempt(good ? "ok" : "rejected", "success", now);
-    this.exchange.end();
+    this.exchange.end(now);
     if (good) this.#end("ok", status, null, now);
     else this.#end(status < 500 ? "client_error" : "engine_error", status, `The engine answered ${status}.`, now);
   }
@@ -443,7 +441,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     try {
-      this.#next(failure);
+      this.#next(failure, now);
     } catch (error) {
       this.#fail(asLmstack(error));
     }
@@ -512,7 +510,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       return;
     }
     if (this.#unknown !== null && this.#intake !== null) {
-      this.#findModel(this.#intake);
+      this.#findModel(this.#intake, nowMs);
       return;
     }
     if (this.#wait !== null) {

@@ -18,14 +18,14 @@ export interface RelayOwner {
   /** Takes what passes of a stream that another engine could go on with; null = this stream is none. */
   keep(): KeptStream | null;
   /** The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more. */
-  commit(head: ResponseHead, stream: boolean, length: number | null): void;
+  commit(head: ResponseHead, stream: boolean, length: number | null, nowMs?: number): void;
   usage(usage: Usage): void;
   /** An engine made a stored response. */
   responseId(id: string): void;
   /** Nothing has reached the client: another endpoint may be tried. */
   failed(failure: AttemptFailure): void;
-  /** The engine's answer has been passed on whole. */
-  completed(): void;
+  /** The engine's answer has been passed on whole. @param nowMs by the clock, where it has been read */
+  completed(nowMs?: number): void;
   /**
    * The answer broke after its first event.
    * @param frame what the engine itself says about it: an event that the client has not got; null = nothing

@@ -86,8 +86,8 @@ export class RequestRecord {
   }
 
   /** The request is whole: from here on its time is the router's. */
-  received(): void {
-    this.#wholeAtMs = this.#ctx.clock.nowMs();
+  received(nowMs: number): void {
+    this.#wholeAtMs = nowMs;
   }
 
   /**
