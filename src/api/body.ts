@@ -1,6 +1,7 @@
 // A request body as it lies in memory: one buffer of the pool, filled as bytes arrive. What is added is copied, because it
 // is only lent; what is handed out is not.
 import type { BufferPool } from "../http/buffer-pool.ts";
+import { latin1 } from "../http/bytes.ts";
 import type { OutgoingBody } from "../http/engine-connection.ts";
 
 /** A length that a client only announces gets no more memory than this at once. */
@@ -9,6 +10,8 @@ const firstBytes = 4 * 1024;
 /** One that is whole at once and no longer than this is kept as latin1 text: it leaves as text, with the head. */
 const maxTextBytes = 8 * 1024;
 
+const quoteByte = 0x22;
+const backslash = 0x5c;
 const beyondAscii = /[\x80-\xff]/;
 
 /** Bytes [start, end) of a body, and what stands there instead. */
@@ -35,21 +38,22 @@ export class Body {
     return this.#length;
   }
 
-  /** Takes a copy of the bytes. */
-  add(bytes: Buffer): void {
-    if (this.#length === 0 && bytes.length === this.#expected && bytes.length <= maxTextBytes) {
-      this.#text = bytes.toString("latin1");
-      this.#length = bytes.length;
+  /** Takes a copy of bytes [start, end). */
+  add(bytes: Buffer, start = 0, end = bytes.length): void {
+    const length = end - start;
+    if (this.#length === 0 && length === this.#expected && length <= maxTextBytes) {
+      this.#text = latin1(bytes, start, end);
+      this.#length = length;
       return;
     }
     this.#settle();
-    const needed = this.#length + bytes.length;
+    const needed = this.#length + length;
     let buffer = this.#buffer;
     if (buffer === null || needed > buffer.length) {
       buffer = this.#grow(needed);
       this.#buffer = buffer;
     }
-    bytes.copy(buffer, this.#length);
+    bytes.copy(buffer, this.#length, start, end);
     this.#length = needed;
   }
 
@@ -96,6 +100,23 @@ export class Body {
       return beyondAscii.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
     }
     return this.#buffer === null ? "" : this.#buffer.toString("utf8", start, end);
+  }
+
+  /** Bytes [start, end) as the text of a JSON string, where that is plain ASCII without escapes; null = it is something else. */
+  plainString(start: number, end: number): string | null {
+    const from = start + 1;
+    const to = end - 1;
+    if (to < from || this.#byte(start) !== quoteByte || this.#byte(to) !== quoteByte) return null;
+    for (let i = from; i < to; i++) {
+      const byte = this.#byte(i);
+      if (byte < 0x20 || byte > 0x7e || byte === quoteByte || byte === backslash) return null;
+    }
+    if (this.#text !== null) return this.#text.slice(from, to);
+    return this.#buffer === null ? null : latin1(this.#buffer, from, to);
+  }
+
+  #byte(at: number): number {
+    return this.#text === null ? (this.#buffer?.[at] ?? 0) : this.#text.charCodeAt(at);
   }
 
   /** Its pieces with some bytes replaced; the body itself stays as it is. @param edits apart from each other */

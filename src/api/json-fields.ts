@@ -14,9 +14,12 @@ export class FieldNames {
   readonly names: readonly string[];
   /** Names as they stand in a body; null = it has to be escaped there. */
   readonly #bytes: readonly (Buffer | null)[];
+  /** -1 for each of them. */
+  readonly nowhere: readonly number[];
 
   constructor(names: readonly string[]) {
     this.names = names;
+    this.nowhere = names.map(() => -1);
     this.#bytes = names.map((name) => (/["\\]/.test(name) ? null : Buffer.from(name)));
   }
 
@@ -62,8 +65,8 @@ const open = -1;
 export class JsonFieldScanner {
   readonly #wanted: FieldNames;
   /** Per wanted name, -1 = not found. */
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
+  readonly #starts: number[];
+  readonly #ends: number[];
   #state = beforeObject;
   #offset = 0;
   #escaped = false;
@@ -77,6 +80,8 @@ export class JsonFieldScanner {
 
   constructor(wanted: FieldNames) {
     this.#wanted = wanted;
+    this.#starts = wanted.nowhere.slice();
+    this.#ends = wanted.nowhere.slice();
   }
 
   /** Where the value of a wanted name stands, a string with its quotes; null = the body has no such key. */
@@ -87,12 +92,13 @@ export class JsonFieldScanner {
   }
 
   /**
-   * Walks the next piece of the body.
+   * Walks the next piece of the body, bytes [start, end) of `buf`.
    * @throws LmstackError `invalid_json`
    */
-  feed(buf: Buffer): void {
-    const end = buf.length;
-    let at = 0;
+  feed(buf: Buffer, start = 0, end = buf.length): void {
+    // so that a place in the buffer and this are a place in the body
+    this.#offset -= start;
+    let at = start;
     while (at < end) {
       switch (this.#state) {
         case inString:
@@ -286,7 +292,8 @@ export function stringEnd(buf: Buffer, from: number, end: number): number {
       at += code === backslash ? 2 : 1;
     }
     if (at >= end) return at > end ? openEscaped : open;
-    const found = buf.indexOf(quoteByte, at);
+    const next = buf.indexOf(quoteByte, at);
+    const found = next < end ? next : -1;
     const stop = found < 0 ? end : found;
     // the run of backslashes that ends here decides whether the quote counts
     let run = stop;

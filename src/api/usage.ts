@@ -7,7 +7,8 @@ export interface Usage {
   cachedTokens: number;
 }
 
-const usageKey = Buffer.from('"usage"');
+const usageText = '"usage"';
+const usageKey = Buffer.from(usageText);
 
 /**
  * The last `usage` object in the bytes, or null. Inside a JSON string its quotes would be escaped, so the bytes
@@ -15,14 +16,23 @@ const usageKey = Buffer.from('"usage"');
  */
 export function findUsage(view: Buffer): Usage | null {
   for (let at = view.lastIndexOf(usageKey); at >= 0; at = at === 0 ? -1 : view.lastIndexOf(usageKey, at - 1)) {
-    const usage = readCounts(view, at + usageKey.length);
+    const usage = readCounts(view, at + usageKey.length, view.length);
     if (usage !== null) return usage;
   }
   return null;
 }
 
-/** Counts of an object whose brace stands behind `from` and a colon; null = there is none, or it is not whole. */
-function readCounts(view: Buffer, from: number): Usage | null {
+/** The same in bytes [start, end) of `buf`, @param text which are this as latin1 */
+export function findUsageInText(text: string, buf: Buffer, start: number, end: number): Usage | null {
+  for (let at = text.lastIndexOf(usageText); at >= 0; at = at === 0 ? -1 : text.lastIndexOf(usageText, at - 1)) {
+    const usage = readCounts(buf, start + at + usageText.length, end);
+    if (usage !== null) return usage;
+  }
+  return null;
+}
+
+/** Counts of an object whose brace stands behind `from` and a colon; null = there is none, or it is not whole before `stop`. */
+function readCounts(view: Buffer, from: number, stop: number): Usage | null {
   let at = skipSpace(view, from);
   if (view[at] !== 0x3a) return null;
   at = skipSpace(view, at + 1);
@@ -30,14 +40,16 @@ function readCounts(view: Buffer, from: number): Usage | null {
   const usage: Usage = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
   let depth = 0;
   let found = false;
-  for (; at < view.length; at++) {
+  for (; at < stop; at++) {
     const code = view[at];
     if (code === 0x7b) depth++;
     else if (code === 0x7d) {
       if (--depth === 0) return found ? usage : null;
     } else if (code === 0x22) {
-      const end = view.indexOf(0x22, at + 1);
-      if (end < 0) return null;
+      // names are short: a call into native code would cost more
+      let end = at + 1;
+      while (end < stop && view[end] !== 0x22) end++;
+      if (end >= stop) return null;
       const value = skipSpace(view, skipSpace(view, end + 1) + 1);
       if (isDigit(view[value]) && take(usage, view, at + 1, end, value)) found = true;
       at = end;

@@ -19,6 +19,14 @@ export function isFieldValueCode(code: number): boolean {
   return fieldValue[code] === 1;
 }
 
+/** What `toString` calls in the end; Node does not document it, though many rely on it. */
+const { latin1Slice } = Buffer.prototype as Buffer & { latin1Slice?: (start: number, end: number) => string };
+
+/** Bytes [start, end) as latin1 text, past the looks of `toString` at encoding and bounds. */
+export function latin1(bytes: Buffer, start: number, end: number): string {
+  return latin1Slice === undefined ? bytes.toString("latin1", start, end) : latin1Slice.call(bytes, start, end);
+}
+
 /** The same latin1 text in one piece: a concatenation is walked again each time that it is written. */
 export function flat(text: string): string {
   return Buffer.from(text, "latin1").toString("latin1");

@@ -4,6 +4,7 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { Clock } from "../clock.ts";
+import type { HeadTemplates } from "./head-template.ts";
 import { Outlet } from "./outlet.ts";
 import { ResponseParser, type ResponseHead, type ResponseSink } from "./response-parser.ts";
 import { readPastSocket } from "./stream-binding.ts";
@@ -98,13 +99,14 @@ export class EngineConnection implements ResponseSink {
   constructor(
     address: EngineAddress,
     clock: Clock,
+    templates: HeadTemplates<ResponseHead>,
     onIdle: (connection: EngineConnection) => void,
     onClosed: (connection: EngineConnection) => void,
   ) {
     this.#clock = clock;
     this.#onIdle = onIdle;
     this.#onClosed = onClosed;
-    this.#parser = new ResponseParser(maxHeadBytes, this);
+    this.#parser = new ResponseParser(maxHeadBytes, this, templates);
     this.#socket = address.tls === null ? this.#connectPlain(address) : this.#connectTls(address, address.tls);
     this.#outlet = new Outlet(this.#socket, () => undefined);
     this.#socket.on("end", () => this.#onEndOfInput());

@@ -2,6 +2,8 @@
 // uvicorn does so after 5 s without a word, so ours live 4 s idle.
 import type { Clock } from "../clock.ts";
 import { EngineConnection, type EngineAddress } from "./engine-connection.ts";
+import { HeadTemplates } from "./head-template.ts";
+import type { ResponseHead } from "./response-parser.ts";
 import type { Sweepable, Sweeper } from "./sweeper.ts";
 
 export class EnginePool implements Sweepable {
@@ -10,6 +12,7 @@ export class EnginePool implements Sweepable {
   readonly #sweeper: Sweeper<EnginePool>;
   sweepSlot = -1;
   readonly #idleMs: number;
+  readonly #templates = new HeadTemplates<ResponseHead>();
   readonly #idle: EngineConnection[] = [];
   readonly #all = new Set<EngineConnection>();
   /** Connections made since the start. */
@@ -41,7 +44,7 @@ export class EnginePool implements Sweepable {
       }
     }
     this.opened++;
-    const connection = new EngineConnection(this.#address, this.#clock, this.#onIdle, this.#onClosed);
+    const connection = new EngineConnection(this.#address, this.#clock, this.#templates, this.#onIdle, this.#onClosed);
     this.#all.add(connection);
     return connection;
   }

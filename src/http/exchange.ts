@@ -6,8 +6,8 @@ import type { RequestHead } from "./request-parser.ts";
 
 /** Who reads the request's body. */
 export interface BodyReader {
-  /** @param chunk only lent: what is kept of it has to be copied */
-  onBodyChunk(chunk: Buffer): void;
+  /** Bytes [start, end) of `buf`, which are only lent: what is kept of them has to be copied. */
+  onBodyChunk(buf: Buffer, start: number, end: number): void;
   onBodyEnd(): void;
   /** The body can't be had: too slow, malformed or too large. Nothing more comes. */
   onBodyError(error: LmstackError): void;

@@ -1,7 +1,8 @@
-// Recognises a head that differs from an earlier one on the same connection only where heads always differ: length, date,
-// request id. Clients and engines send the same lines over and over; comparing bytes costs a tenth of parsing them, and
-// what was derived from the lines once holds again. Anything else than an exact match is left to the parser.
-import { isFieldValueCode } from "./bytes.ts";
+// Recognises a head that differs from an earlier one only where heads always differ: length, date, request id. Clients and
+// engines send the same lines over and over; comparing bytes costs a tenth of parsing them, and what was derived from the
+// lines once holds again. Anything else than an exact match is left to the parser. Connections that send the same lines share
+// the template: what lies once in memory is mostly in the processor's caches, what each has of its own is not.
+import { isFieldValueCode, latin1 } from "./bytes.ts";
 import type { HeaderList } from "./head.ts";
 
 /** A slot for what a reader of heads derives from one: shared by all heads that a template recognised. */
@@ -15,7 +16,6 @@ interface Hole {
   readonly index: number;
   readonly digits: boolean;
   /** The value seen last: most of them repeat, the date for a second. */
-  bytes: Known;
   text: string;
 }
 
@@ -25,7 +25,8 @@ interface Known {
   readonly eights: Float64Array;
 }
 
-function known(bytes: Buffer): Known {
+function known(text: string): Known {
+  const bytes = Buffer.from(text, "latin1");
   const eights = new Float64Array(bytes.length >> 3);
   for (let i = 0; i < eights.length; i++) eights[i] = bytes.readDoubleLE(i * 8);
   return { bytes, eights };
@@ -45,9 +46,20 @@ export class HeadTemplate<Head> {
 
   /** The head that it was made from. */
   readonly head: Head;
+  /** The head that was recognised last: often the next one is quite the same. */
+  recognised: Head | null = null;
+  /** The same for heads that it recognises alike. */
+  readonly key: string;
 
-  private constructor(segments: readonly Known[], holes: readonly Hole[], list: HeaderList, head: Head) {
+  private constructor(
+    segments: readonly Known[],
+    holes: readonly Hole[],
+    list: HeaderList,
+    head: Head,
+    key: string,
+  ) {
     this.head = head;
+    this.key = key;
     this.#segments = segments;
     this.#holes = holes;
     this.#fields = list;
@@ -61,7 +73,7 @@ export class HeadTemplate<Head> {
    * @returns null when the head is not of a kind that can be recognised safely
    */
   static of<Head>(text: string, list: HeaderList, changing: readonly string[], head: Head): HeadTemplate<Head> | null {
-    const segments: Known[] = [];
+    const segments: string[] = [];
     const holes: Hole[] = [];
     let from = 0;
     let line = text.indexOf("\r\n") + 2;
@@ -74,19 +86,19 @@ export class HeadTemplate<Head> {
       if (changing.includes(name)) {
         const at = text.indexOf(value, line + name.length + 1);
         if (value === "" || at < 0 || at + value.length !== stop) return null;
-        segments.push(known(Buffer.from(text.slice(from, at), "latin1")));
+        segments.push(text.slice(from, at));
         holes.push({
           index: index + 1,
           digits: name === "content-length",
-          bytes: known(Buffer.from(value, "latin1")),
           text: value,
         });
         from = stop;
       }
       line = stop + 2;
     }
-    segments.push(known(Buffer.from(`${text.slice(from)}\r\n\r\n`, "latin1")));
-    return new HeadTemplate(segments, holes, list, head);
+    segments.push(`${text.slice(from)}\r\n\r\n`);
+    // a hole ends with its line, so that nothing else in a head looks like one
+    return new HeadTemplate(segments.map(known), holes, list, head, segments.join("\n"));
   }
 
   /** After a match: offset behind the head. */
@@ -118,10 +130,7 @@ export class HeadTemplate<Head> {
       if (hole === undefined) break;
       const stop = hole.digits ? this.#digits(buf, at, end) : valueEnd(buf, at, end);
       if (stop < 0) return false;
-      if (stop - at !== hole.text.length || !standsAt(buf, view, at, stop, hole.bytes)) {
-        hole.bytes = known(Buffer.from(buf.subarray(at, stop)));
-        hole.text = hole.bytes.bytes.toString("latin1");
-      }
+      if (!isText(buf, at, stop, hole.text)) hole.text = latin1(buf, at, stop);
       if (hole.text !== this.#fields[hole.index]) (fields ??= [...this.#fields])[hole.index] = hole.text;
       at = stop;
     }
@@ -145,6 +154,34 @@ export class HeadTemplate<Head> {
   }
 }
 
+/** So many kinds of heads are shared; a fleet of clients has a few. */
+const maxShared = 256;
+
+/** The templates that connections share, for as long as one of them has it. */
+export class HeadTemplates<Head> {
+  readonly #shared = new Map<string, WeakRef<HeadTemplate<Head>>>();
+
+  /**
+   * @param made see {@link HeadTemplate.of}
+   * @param origin who may share what is derived from a head; "" = everybody
+   * @returns what others use already, else the same
+   */
+  share(made: HeadTemplate<Head>, origin: string): HeadTemplate<Head> {
+    const key = `${origin}\n${made.key}`;
+    const found = this.#shared.get(key)?.deref();
+    if (found !== undefined) return found;
+    if (this.#shared.size >= maxShared) this.#forget();
+    this.#shared.set(key, new WeakRef(made));
+    return made;
+  }
+
+  /** What nobody uses any more, else all: whoever has one keeps it. */
+  #forget(): void {
+    for (const [key, template] of this.#shared) if (template.deref() === undefined) this.#shared.delete(key);
+    if (this.#shared.size >= maxShared) this.#shared.clear();
+  }
+}
+
 /** End of a field value that stands without white space around it; -1 = it is none, or is too long. */
 function valueEnd(buf: Buffer, start: number, end: number): number {
   const limit = Math.min(end, start + maxValueBytes);
@@ -164,6 +201,12 @@ function standsAt(buf: Buffer, view: DataView, at: number, end: number, { bytes,
   const { length: many } = eights;
   for (let i = 0; i < many; i++) if (view.getFloat64(at + i * 8, true) !== eights[i]) return false;
   for (let i = many * 8; i < length; i++) if (buf[at + i] !== bytes[i]) return false;
+  return true;
+}
+
+function isText(buf: Buffer, start: number, end: number, text: string): boolean {
+  if (end - start !== text.length) return false;
+  for (let i = 0; i < text.length; i++) if (buf[start + i] !== text.charCodeAt(i)) return false;
   return true;
 }
 

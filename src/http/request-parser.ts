@@ -3,7 +3,7 @@
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { isTokenCode, LastView } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
-import { HeadTemplate, type HeadShape } from "./head-template.ts";
+import { HeadTemplate, type HeadShape, type HeadTemplates } from "./head-template.ts";
 import { keepsConnection, malformed, parseFields, quote, type HeaderList } from "./head.ts";
 import { LmstackError } from "../errors/catalogue.ts";
 
@@ -22,11 +22,13 @@ export interface RequestHead {
   /** Value of `Connection`, lower case: the fields it names are hop-by-hop. */
   readonly connection: string;
   readonly expectContinue: boolean;
-  /** Shared by heads of one connection that differ in Content-Length and X-Request-Id only. */
+  /** Shared by heads of one origin that differ in Content-Length and X-Request-Id only. */
   readonly shape: HeadShape;
 }
 
 export interface RequestSink {
+  /** Whose requests they are, as far as it matters to what is derived from their heads. */
+  readonly origin: string;
   onHead(head: RequestHead): void;
   /** Payload bytes [start, end) of `buf`, which belongs to the parser's caller. */
   onBody(buf: Buffer, start: number, end: number): void;
@@ -128,15 +130,15 @@ export class RequestParser implements ChunkSink {
   #state = inHead;
   #remaining = 0;
   #chunks: ChunkedDecoder | null = null;
+  readonly #templates: HeadTemplates<RequestHead>;
   #template: HeadTemplate<RequestHead> | null = null;
-  /** The head that was recognised last: often the next one is quite the same. */
-  #recognised: RequestHead | null = null;
   #parsed = 0;
   /** Offset behind the head that was read last. */
   #next = 0;
 
-  constructor(maxHeadBytes: number, sink: RequestSink) {
+  constructor(maxHeadBytes: number, sink: RequestSink, templates: HeadTemplates<RequestHead>) {
     this.#maxHeadBytes = maxHeadBytes;
+    this.#templates = templates;
     this.#sink = sink;
     this.#head = new HeadReader(maxHeadBytes);
   }
@@ -212,10 +214,10 @@ export class RequestParser implements ChunkSink {
     this.#next = template.next;
     const { head, fields } = template;
     const length = template.contentLength < 0 ? head.contentLength : template.contentLength;
-    const last = this.#recognised;
+    const last = template.recognised;
     if (last !== null && last.headers === fields && last.contentLength === length) return last;
     const { method, target, minor, host, keepAlive, connection, expectContinue, shape } = head;
-    return (this.#recognised = {
+    return (template.recognised = {
       method,
       target,
       minor,
@@ -237,8 +239,8 @@ export class RequestParser implements ChunkSink {
     const head = parseWhole(text, parseRequestHead);
     // not worth it for a connection that carries one request
     if (this.#parsed++ > 0) {
-      this.#template = HeadTemplate.of(text, head.headers, changing, head);
-      this.#recognised = null;
+      const made = HeadTemplate.of(text, head.headers, changing, head);
+      this.#template = made === null ? null : this.#templates.share(made, this.#sink.origin);
     }
     return head;
   }

@@ -3,7 +3,7 @@
 import { ChunkedDecoder, type ChunkSink } from "./chunked-decoder.ts";
 import { LastView } from "./bytes.ts";
 import { HeadReader, parseWhole } from "./head-reader.ts";
-import { HeadTemplate, type HeadShape } from "./head-template.ts";
+import { HeadTemplate, type HeadShape, type HeadTemplates } from "./head-template.ts";
 import { headerValue, keepsConnection, malformed, parseFields, type HeaderList } from "./head.ts";
 
 export interface ResponseHead {
@@ -76,15 +76,15 @@ export class ResponseParser implements ChunkSink {
   #remaining = 0;
   #chunks: ChunkedDecoder | null = null;
   #noBody = false;
+  readonly #templates: HeadTemplates<ResponseHead>;
   #template: HeadTemplate<ResponseHead> | null = null;
-  /** The head that was recognised last: often the next one is quite the same. */
-  #recognised: ResponseHead | null = null;
   #parsed = 0;
   /** Offset behind the head that was read last. */
   #next = 0;
 
-  constructor(maxHeadBytes: number, sink: ResponseSink) {
+  constructor(maxHeadBytes: number, sink: ResponseSink, templates: HeadTemplates<ResponseHead>) {
     this.#maxHeadBytes = maxHeadBytes;
+    this.#templates = templates;
     this.#sink = sink;
     this.#head = new HeadReader(maxHeadBytes);
   }
@@ -161,10 +161,10 @@ export class ResponseParser implements ChunkSink {
     this.#next = template.next;
     const { head, fields } = template;
     const length = template.contentLength < 0 ? head.contentLength : template.contentLength;
-    const last = this.#recognised;
+    const last = template.recognised;
     if (last !== null && last.headers === fields && last.contentLength === length) return last;
     const { status, reason, connection, chunked, keepAlive, mediaType, shape } = head;
-    return (this.#recognised = {
+    return (template.recognised = {
       status,
       reason,
       headers: fields,
@@ -185,8 +185,8 @@ export class ResponseParser implements ChunkSink {
     const head = parseWhole(text, parseResponseHead);
     // not worth it for a connection that carries one answer
     if (this.#parsed++ > 0) {
-      this.#template = HeadTemplate.of(text, head.headers, changing, head);
-      this.#recognised = null;
+      const made = HeadTemplate.of(text, head.headers, changing, head);
+      this.#template = made === null ? null : this.#templates.share(made, "");
     }
     return head;
   }

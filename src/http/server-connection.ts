@@ -8,6 +8,7 @@ import { readAccepted } from "./accepted-socket.ts";
 import { Exchange, renderHead, type ExchangeHost } from "./exchange.ts";
 import { Outlet } from "./outlet.ts";
 import { RequestParser, type RequestHead, type RequestSink } from "./request-parser.ts";
+import type { HeadTemplates } from "./head-template.ts";
 import type { Sweepable, Sweeper } from "./sweeper.ts";
 import type { HeaderList } from "./head.ts";
 
@@ -79,6 +80,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     sweeper: Sweeper<ServerConnection>,
     draining: boolean,
     encrypted: boolean,
+    templates: HeadTemplates<RequestHead>,
     onClosed: (connection: ServerConnection) => void,
   ) {
     const socket = encrypted ? accepted : readAccepted(accepted, this.#onData);
@@ -91,7 +93,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     this.#draining = draining;
     this.encrypted = encrypted;
     this.#onClosed = onClosed;
-    this.#parser = new RequestParser(limits.maxHeadBytes, this);
+    this.#parser = new RequestParser(limits.maxHeadBytes, this, templates);
     this.#sinceMs = clock.nowMs();
     sweeper.add(this);
     if (encrypted) socket.on("data", (chunk: Buffer) => this.#onData(chunk, chunk.length));
@@ -107,6 +109,11 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   /** Asked of the system when it is needed: many a connection never brings a request. */
   get remoteAddress(): string {
     return (this.#remoteAddress ??= this.#socket.remoteAddress ?? "");
+  }
+
+  /** The address, and how it is spoken with, are told to engines. */
+  get origin(): string {
+    return `${this.encrypted ? "https" : "http"} ${this.remoteAddress}`;
   }
 
   get busy(): boolean {
@@ -169,7 +176,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
       reader.onBodyError(tooLarge(this.#maxBodyBytes));
       return;
     }
-    reader.onBodyChunk(buf.subarray(start, end));
+    reader.onBodyChunk(buf, start, end);
   }
 
   onMessageEnd(): void {

@@ -2,6 +2,8 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { Clock } from "../clock.ts";
+import { HeadTemplates } from "./head-template.ts";
+import type { RequestHead } from "./request-parser.ts";
 import { ServerConnection, type ConnectionLimits, type ServerHandler } from "./server-connection.ts";
 import { Sweeper } from "./sweeper.ts";
 
@@ -21,6 +23,7 @@ export class HttpServer {
   readonly #limits: ConnectionLimits;
   readonly #handler: ServerHandler;
   readonly #sweeper: Sweeper<ServerConnection>;
+  readonly #templates = new HeadTemplates<RequestHead>();
   readonly #connections = new Set<ServerConnection>();
   readonly #encrypted: boolean;
   #draining = false;
@@ -119,6 +122,7 @@ export class HttpServer {
       this.#sweeper,
       this.#draining,
       this.#encrypted,
+      this.#templates,
       this.#forget,
     );
     this.#connections.add(connection);

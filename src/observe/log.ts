@@ -57,7 +57,8 @@ export interface LogSink {
 }
 
 const flushMs = 200;
-const gatherBytes = 16 * 1024;
+/** Handing over has its price, whatever the length. */
+const gatherBytes = 64 * 1024;
 /** Held for a reader that has stopped reading; what is said then is lost, rather than the router to a full memory. */
 const maxHeldBytes = 16 * 1024 * 1024;
 
@@ -66,7 +67,7 @@ function standardOutput(): LogSink {
     dest: 1,
     sync: false,
     minLength: gatherBytes,
-    maxWrite: 8 * gatherBytes,
+    maxWrite: 2 * gatherBytes,
     maxLength: maxHeldBytes,
   });
   // a reader that went away (a closed pipe) must not end the router

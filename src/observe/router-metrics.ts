@@ -55,11 +55,11 @@ export class RouterMetrics {
   }
 
   /** @param model null = the request ended before its model was known. @param endpoint the last one; null = none was tried */
-  ended(model: ModelMetrics | null, endpoint: Named | null, request: EndedRequest): void {
+  ended(model: ModelMetrics | null, endpoint: EndpointMetrics | null, request: EndedRequest): void {
     if (model !== null) model.inFlight.value--;
     const counted = model ?? this.model(null);
     counted.ended(request);
-    if (endpoint !== null) this.endpoint(endpoint).ended(counted.name, request);
+    endpoint?.ended(counted.name, request);
   }
 
   retry(reason: RetryReason): Value {

@@ -22,6 +22,8 @@ class AnswerPlan {
   readonly dateIndex: number;
   /** Of the engine's load report; -1 = it has sent none, as nearly always. */
   readonly reportIndex: number;
+  #date = "";
+  #dated: string;
   /** Whether it holds for all heads of the shape: of several dates each would have to be put in. */
   readonly shared: boolean;
 
@@ -41,6 +43,17 @@ class AnswerPlan {
     this.after = flat(`${rest}x-request-id: `);
     this.afterOfStream = flat(`${rest}${streamLines(head)}x-request-id: `);
     if (at < 8) this.dateIndex = -1;
+    this.#dated = this.before;
+  }
+
+  /** The text up to `after`, made once for a date: engines write the same one for a second. */
+  dated(headers: HeaderList): string {
+    const date = this.dateIndex < 0 ? "" : (headers[this.dateIndex] ?? "");
+    if (date !== this.#date) {
+      this.#date = date;
+      this.#dated = flat(this.before + date);
+    }
+    return this.#dated;
   }
 }
 
@@ -63,10 +76,10 @@ export function loadReportOf(head: ResponseHead): string | null {
  * @param passesReport the engine's load report, if there is one, is for the client too
  */
 export function answerHead(head: ResponseHead, requestId: string, stream: boolean, passesReport: boolean): string {
-  const { before, after, afterOfStream, dateIndex, reportIndex } = planOf(head);
-  const date = dateIndex < 0 ? "" : (head.headers[dateIndex] ?? "");
+  const plan = planOf(head);
+  const { after, afterOfStream, reportIndex } = plan;
   const report = reportIndex < 0 || !passesReport ? "" : `${loadReportField}: ${head.headers[reportIndex] ?? ""}\r\n`;
-  return `${before}${date}${stream ? afterOfStream : after}${requestId}\r\n${report}`;
+  return `${plan.dated(head.headers)}${stream ? afterOfStream : after}${requestId}\r\n${report}`;
 }
 
 /** The same for an answer whose fields are made here. */

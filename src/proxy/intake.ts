@@ -55,9 +55,9 @@ export class Intake {
   }
 
   /** @throws LmstackError `invalid_json` */
-  add(chunk: Buffer): void {
-    this.body.add(chunk);
-    this.#scanner?.feed(chunk);
+  add(buf: Buffer, start: number, end: number): void {
+    this.body.add(buf, start, end);
+    this.#scanner?.feed(buf, start, end);
   }
 
   /** @throws LmstackError `invalid_json`, `invalid_form`, `missing_model` */
@@ -134,11 +134,12 @@ export class Intake {
     const range = this.#scanner?.range(name) ?? null;
     if (range === null) return undefined;
     if (range.end - range.start > 64 * 1024) return undefined;
-    const text = this.body.text(range.start, range.end);
     // the usual values need no parser
+    const plain = this.body.plainString(range.start, range.end);
+    if (plain !== null) return plain;
+    const text = this.body.text(range.start, range.end);
     if (text === "true") return true;
     if (text === "false") return false;
-    if (text.startsWith('"') && plainText.test(text)) return text.slice(1, -1);
     try {
       return JSON.parse(text);
     } catch {
@@ -150,9 +151,6 @@ export class Intake {
     }
   }
 }
-
-/** A string without escapes and control characters. */
-const plainText = /^"[^"\\\u0000-\u001f]*"$/;
 
 let wanted = { responses: new FieldNames([]), others: new FieldNames([]), sessionField: "" };
 

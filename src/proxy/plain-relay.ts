@@ -1,20 +1,24 @@
 // Passes any answer on that is no event stream: JSON, audio, text. Bytes and framing go on as they came where the client can
 // take them. A cut answer is cut towards the client too, never padded and never ended as if it were whole.
 import { LmstackError } from "../errors/catalogue.ts";
-import { findUsage } from "../api/usage.ts";
+import { findUsage, findUsageInText } from "../api/usage.ts";
 import type { RelayRow } from "../api/table.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
+import { latin1 } from "../http/bytes.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import { firstFrameFailure } from "./failure.ts";
-import { passOn, type Relay, type RelayOwner } from "./relay.ts";
+import { maxTextBytes, passOn, type Relay, type RelayOwner } from "./relay.ts";
 
+/** A stored response names itself in its first bytes. */
+const maxIdAt = 2048;
 /** `usage` stands near the end of a JSON answer; so much of it is kept while a long one passes. */
 const tailBytes = 8 * 1024;
 /**
  * What an engine writes that was told to stop: half an answer with a good status. Without its first quote, of which JSON is
  * full: a search looks for the first byte first.
  */
-const abortKey = Buffer.from('finish_reason":"abort"');
+const abortText = 'finish_reason":"abort"';
+const abortKey = Buffer.from(abortText);
 
 export class PlainRelay implements Relay {
   readonly #owner: RelayOwner;
@@ -49,14 +53,14 @@ export class PlainRelay implements Relay {
 
   onChunkData(buf: Buffer, start: number, end: number): void {
     if (this.#over) return;
+    const length = end - start;
+    if (length <= maxTextBytes && length === this.#head.contentLength) {
+      this.#passWhole(buf, start, end);
+      return;
+    }
     const bytes = buf.subarray(start, end);
-    if (this.#generated && this.#bytes + bytes.length === this.#head.contentLength && this.#wasAborted(bytes)) {
-      this.#over = true;
-      this.#connection.destroy();
-      const message = `The engine ${this.#endpointId} was told to stop in mid-answer.`;
-      // the last piece has not passed: what the client has is visibly cut
-      if (this.#committed) this.#owner.interrupted(new LmstackError("stream_interrupted", message), null, "abort");
-      else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
+    if (this.#generated && this.#bytes + length === this.#head.contentLength && this.#wasAborted(bytes)) {
+      this.#abort();
       return;
     }
     this.#commit();
@@ -64,6 +68,31 @@ export class PlainRelay implements Relay {
     // after it has left: the client need not wait for what only the books want
     if (this.#json) this.#look(bytes);
     this.#bytes += bytes.length;
+  }
+
+  /** A short answer that is whole in one read, as most are: it is searched as the text as which it goes on. */
+  #passWhole(buf: Buffer, start: number, end: number): void {
+    const text = latin1(buf, start, end);
+    if (this.#generated && text.includes(abortText)) {
+      this.#abort();
+      return;
+    }
+    this.#commit();
+    const { exchange } = this.#owner;
+    if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
+    if (!this.#json) return;
+    if (this.#row.api === "responses") this.#findId(text);
+    const usage = findUsageInText(text, buf, start, end);
+    if (usage !== null) this.#owner.usage(usage);
+  }
+
+  #abort(): void {
+    this.#over = true;
+    this.#connection.destroy();
+    const message = `The engine ${this.#endpointId} was told to stop in mid-answer.`;
+    // the last piece has not passed: what the client has is visibly cut
+    if (this.#committed) this.#owner.interrupted(new LmstackError("stream_interrupted", message), null, "abort");
+    else this.#owner.failed(firstFrameFailure(this.#head, Buffer.alloc(0), this.#endpointId));
   }
 
   #pass(buf: Buffer, start: number, end: number, bytes: Buffer): void {
@@ -115,11 +144,13 @@ export class PlainRelay implements Relay {
     return this.#head.status === 204 || this.#head.status === 304 ? 0 : null;
   }
 
+  #findId(text: string): void {
+    const match = /"id": ?"(resp_[^"]{1,200})"/.exec(text.slice(0, maxIdAt));
+    if (match?.[1] !== undefined) this.#owner.responseId(match[1]);
+  }
+
   #look(view: Buffer): void {
-    if (this.#bytes === 0 && this.#row.api === "responses") {
-      const match = /"id": ?"(resp_[^"]{1,200})"/.exec(view.toString("latin1", 0, 2048));
-      if (match?.[1] !== undefined) this.#owner.responseId(match[1]);
-    }
+    if (this.#bytes === 0 && this.#row.api === "responses") this.#findId(view.toString("latin1", 0, maxIdAt));
     if (this.#bytes + view.length === this.#head.contentLength && this.#bytes === 0) {
       const usage = findUsage(view);
       if (usage !== null) this.#owner.usage(usage);

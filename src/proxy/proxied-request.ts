@@ -117,16 +117,16 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
 
   // --- the body
 
-  onBodyChunk(chunk: Buffer): void {
+  onBodyChunk(buf: Buffer, start: number, end: number): void {
     if (this.#ended) return;
-    this.#reserved += chunk.length;
-    this.ctx.bufferedBytes += chunk.length;
+    this.#reserved += end - start;
+    this.ctx.bufferedBytes += end - start;
     if (this.ctx.bufferedBytes > this.ctx.config.limits.maxBufferedBytes) {
       this.#fail(tooManyBodies());
       return;
     }
     try {
-      this.#intake?.add(chunk);
+      this.#intake?.add(buf, start, end);
     } catch (error) {
       this.#fail(asLmstack(error));
     }

@@ -2,6 +2,7 @@
 import type { Usage } from "../api/usage.ts";
 import type { LmstackError } from "../errors/catalogue.ts";
 import type { EngineConnection } from "../http/engine-connection.ts";
+import { latin1 } from "../http/bytes.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResponseHead } from "../http/response-parser.ts";
 import type { MigrationCause } from "../observe/catalogue.ts";
@@ -66,7 +67,7 @@ export function passOn(
   start: number,
   end: number,
 ): void {
-  if (end - start <= maxTextBytes) exchange.writeText(buf.toString("latin1", start, end));
+  if (end - start <= maxTextBytes) exchange.writeText(latin1(buf, start, end));
   else if (connection.readsShared || (end - start < keptFromBytes && exchange.queuedBytes > 0))
     exchange.write(Buffer.from(buf.subarray(start, end)));
   else {

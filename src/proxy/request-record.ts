@@ -8,6 +8,7 @@ import type { Exchange } from "../http/exchange.ts";
 import type { LiveRequest } from "../console/shapes.ts";
 import type { RequestLine } from "../observe/log.ts";
 import type { AttemptOutcome, MigrationCause, MigrationResult, RetryReason } from "../observe/catalogue.ts";
+import type { EndpointMetrics } from "../observe/endpoint-metrics.ts";
 import type { ModelMetrics } from "../observe/model-metrics.ts";
 import type { Distribution, Trace } from "../observe/series.ts";
 import type { AttemptTrace, RequestTrace } from "../observe/tracing.ts";
@@ -34,6 +35,8 @@ export class RequestRecord {
   #model: string | null = null;
   #metrics: ModelMetrics | null = null;
   #last: Selection | null = null;
+  /** Series of the endpoint of the latest attempt. */
+  #endpointMetrics: EndpointMetrics | null = null;
   /** The request's last byte came, by the clock. */
   #wholeAtMs = 0;
   /** Time in the router that waited for nobody; null = the request was not handed to an engine yet. */
@@ -148,7 +151,8 @@ export class RequestRecord {
     this.#last = selection;
     this.#placed = placed;
     this.#sentAtMs = nowMs;
-    this.#ctx.metrics.endpoint(selection.endpoint).sent(nowMs);
+    this.#endpointMetrics = this.#ctx.metrics.endpoint(selection.endpoint);
+    this.#endpointMetrics.sent(nowMs);
     if (this.#trace !== null) this.#attemptTrace = this.#trace.attempt(selection.endpoint, this.attempts, nowMs);
   }
 
@@ -177,7 +181,7 @@ export class RequestRecord {
       this.#observe(metrics.firstToken, this.#firstTokenMs);
       attempt.pace = new StreamPace(metrics.interToken, attempt.reads, nowMs);
     }
-    this.#ctx.metrics.endpoint(attempt.endpoint).began(nowMs, nowMs - attempt.startedMs);
+    this.#endpointMetrics?.began(nowMs, nowMs - attempt.startedMs);
   }
 
   /** Tokens told by the engine; where it tells several times the last word counts. */
@@ -215,7 +219,8 @@ export class RequestRecord {
       endpoint.progress.heard(nowMs);
     } else if (verdict === "failure") endpoint.breaker.failure(nowMs, isProbe);
     else if (isProbe) endpoint.breaker.inconclusive();
-    this.#ctx.metrics.endpoint(endpoint).attempt(outcome).value++;
+    const counted = this.#endpointMetrics?.attempt(outcome);
+    if (counted !== undefined) counted.value++;
   }
 
   /** What the engine counted, against what was predicted. */
@@ -241,7 +246,7 @@ export class RequestRecord {
     const { log, metrics } = this.#ctx;
     const durationMs = nowMs - this.#receivedAtMs;
     const sent = this.#answerStatus !== 0 ? this.#answerStatus : outcome === "client_gone" ? 0 : status;
-    metrics.ended(this.#metrics, this.#last?.endpoint ?? null, {
+    metrics.ended(this.#metrics, this.#endpointMetrics, {
       api: this.#row.api,
       outcome,
       status: sent,
@@ -319,8 +324,15 @@ export class RequestRecord {
   }
 }
 
+/** Most of what is told is this short. */
+const shortTenths = Array.from({ length: 1024 }, (_, n) => spellTenths(n));
+
 /** With one decimal: what `toFixed` does, at a fraction of its cost. */
 function tenths(ms: number): string {
   const n = Math.round(ms * 10);
+  return shortTenths[n] ?? spellTenths(n);
+}
+
+function spellTenths(n: number): string {
   return `${Math.floor(n / 10)}.${n % 10}`;
 }

@@ -4,6 +4,7 @@
 import { findUsage } from "../api/usage.ts";
 import type { RelayRow } from "../api/table.ts";
 import { LmstackError } from "../errors/catalogue.ts";
+import { latin1 } from "../http/bytes.ts";
 import type { EngineConnection, ReadTaker } from "../http/engine-connection.ts";
 import { areEventChunks } from "../http/event-chunk.ts";
 import type { Exchange } from "../http/exchange.ts";
@@ -147,7 +148,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
       this.#terminated = last;
       // chunk framing can stand inside an event: only where there is usage is it looked at without
       if (end - start <= maxTextBytes) {
-        const text = buf.toString("latin1", start, end);
+        const text = latin1(buf, start, end);
         if (text.includes(usageText)) this.#readUsage(this.#frames(buf));
         else if (this.#mayTake) this.#connection.offerReads(this);
         if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
@@ -184,7 +185,7 @@ export class StreamRelay implements Relay, FrameSink, ReadTaker {
         this.#kept = null;
       }
     }
-    const text = buf.toString("latin1", 0, length);
+    const text = latin1(buf, 0, length);
     if (!plain && (text.includes(usageText) || text.includes(abortText))) return false;
     const exchange = this.#exchange;
     if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { HeadTemplates } from "../../src/http/head-template.ts";
 import { ResponseParser } from "../../src/http/response-parser.ts";
 import { mutate } from "./fuzz/mutate.ts";
 import { Random } from "./fuzz/random.ts";
@@ -177,12 +178,13 @@ test("bytes behind an answer without a body do not answer the request that is se
   for (const head of ["HTTP/1.1 200 OK\r\ncontent-length: 0", "HTTP/1.1 204 No Content"]) {
     const bytes = Buffer.from(`${head}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil`);
     let answers = 0;
-    const parser: ResponseParser = new ResponseParser(1024, {
+    const sink = {
       onHead: () => answers++,
       onChunkData: () => undefined,
       onRead: () => undefined,
       onMessageEnd: () => parser.reset(false),
-    });
+    };
+    const parser: ResponseParser = new ResponseParser(1024, sink, new HeadTemplates());
     assert.equal(parser.feed(bytes, 0, bytes.length), head.length + 4);
     assert.equal(answers, 1);
   }

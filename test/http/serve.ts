@@ -52,7 +52,7 @@ export async function serve(t: TestContext, serverTls: ServerTls | null = null):
     const pieces: Buffer[] = [];
     exchange.readBody(
       {
-        onBodyChunk: (chunk) => void pieces.push(Buffer.from(chunk)),
+        onBodyChunk: (buf, start, end) => void pieces.push(Buffer.from(buf.subarray(start, end))),
         onBodyEnd: () => {
           if (target === "/hold") held.push(exchange);
           else if (target === "/big") exchange.answer(200, [], Buffer.alloc(64 * 1024 * 1024, "x"));

@@ -3,8 +3,9 @@
 // its range, or keeps a reference where it must copy, gives another trace.
 import { LmstackError } from "../../src/errors/catalogue.ts";
 import { ChunkedDecoder } from "../../src/http/chunked-decoder.ts";
-import { RequestParser, type RequestHead } from "../../src/http/request-parser.ts";
-import { ResponseParser, type ResponseHead } from "../../src/http/response-parser.ts";
+import { HeadTemplates } from "../../src/http/head-template.ts";
+import { RequestParser, type RequestHead, type RequestSink } from "../../src/http/request-parser.ts";
+import { ResponseParser, type ResponseHead, type ResponseSink } from "../../src/http/response-parser.ts";
 import { SseScanner, type FrameKind } from "../../src/http/sse-scanner.ts";
 
 export interface Complaint {
@@ -62,11 +63,13 @@ export function complaint(error: unknown): Complaint {
 export function traceRequests(pieces: readonly Buffer[], maxHeadBytes = 65536): RequestTrace {
   const requests: { head: RequestHead; body: Buffer[]; end: number }[] = [];
   let ended = false;
-  const parser = new RequestParser(maxHeadBytes, {
+  const sink: RequestSink = {
+    origin: "",
     onHead: (head) => requests.push({ head, body: [], end: -1 }),
     onBody: (buf, start, end) => requests.at(-1)?.body.push(Buffer.from(buf.subarray(start, end))),
     onMessageEnd: () => (ended = true),
-  });
+  };
+  const parser = new RequestParser(maxHeadBytes, sink, new HeadTemplates());
   let error: Complaint | null = null;
   let offset = 0;
   for (const piece of pieces) {
@@ -112,13 +115,14 @@ export function traceResponse(
   let head: ResponseHead | null = null;
   const body: Buffer[] = [];
   const reads: { wire: Buffer; whole: boolean; last: boolean }[] = [];
-  const parser = new ResponseParser(65536, {
+  const sink: ResponseSink = {
     onHead: (told) => (head = told),
     onChunkData: (buf, start, end) => void body.push(Buffer.from(buf.subarray(start, end))),
     onRead: (buf, start, end, whole, last) =>
       void reads.push({ wire: Buffer.from(buf.subarray(start, end)), whole, last }),
     onMessageEnd: () => undefined,
-  });
+  };
+  const parser = new ResponseParser(65536, sink, new HeadTemplates());
   if (before !== null) {
     for (let i = 0; i < 2; i++) {
       parser.reset(false);

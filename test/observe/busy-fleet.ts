@@ -67,7 +67,7 @@ export function busyFleet(
       measured.sent(0);
       measured.began(0, 123);
       metrics.arrived(model);
-      metrics.ended(model, endpoint, {
+      metrics.ended(model, measured, {
         api: "chat",
         outcome,
         status: 200,
