@@ -24,6 +24,8 @@ export interface ProgressOptions {
 const maxAskMs = 2_000;
 /** How often engines are looked at that have work. */
 const lookMs = 500;
+/** It goes on looking for so long when nobody has work: a timer made anew costs a request as much as its routing does. */
+const restMs = 2_000;
 /** Silence after which the engine's counters are asked for. */
 const askAfterMs = 1_000;
 const suspectMs = 3_000;
@@ -103,6 +105,7 @@ export class Progress {
 export class ProgressWatch {
   readonly #options: ProgressOptions;
   #timer: Timer | null = null;
+  #busyAtMs = 0;
   #stopped = false;
   readonly #asking = new Set<Endpoint>();
 
@@ -113,6 +116,7 @@ export class ProgressWatch {
   /** A request has been sent: from now on engines are looked at, until none has work. */
   wake(): void {
     if (this.#timer !== null || this.#stopped || this.#options.stallMs === 0) return;
+    this.#busyAtMs = this.#options.clock.nowMs();
     this.#timer = this.#options.clock.setTimer(lookMs, this.#look);
   }
 
@@ -125,15 +129,15 @@ export class ProgressWatch {
   readonly #look = (): void => {
     this.#timer = null;
     const now = this.#options.clock.nowMs();
-    let busy = false;
     for (const endpoint of this.#options.registry.list()) {
       if (endpoint.inFlight === 0) continue;
-      busy = true;
+      this.#busyAtMs = now;
       if (!endpoint.progress.isSilent(now)) continue;
       this.#judge(endpoint, now);
       if (!this.#asking.has(endpoint)) void this.#ask(endpoint);
     }
-    if (busy) this.wake();
+    if (now - this.#busyAtMs < restMs && !this.#stopped)
+      this.#timer = this.#options.clock.setTimer(lookMs, this.#look);
   };
 
   #judge(endpoint: Endpoint, now: number): void {

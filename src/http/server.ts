@@ -100,6 +100,7 @@ export class HttpServer {
   /** Accepts no more, idle connections end. Resolves when the last connection has ended. */
   close(): Promise<void> {
     this.#server.close();
+    this.#sweeper.stop();
     for (const connection of this.#connections) connection.closeIdle();
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -110,6 +111,7 @@ export class HttpServer {
   /** Ends all connections at once. */
   destroy(): void {
     this.#server.close();
+    this.#sweeper.stop();
     for (const connection of this.#connections) connection.destroy();
   }
 

@@ -2,6 +2,12 @@
 // don't need milliseconds, so each object looks at its own deadlines a few times a second.
 import type { Clock, Timer } from "../clock.ts";
 
+/**
+ * It goes on for so long when nothing is left. Making a timer costs a request that comes alone as much as its routing does, and
+ * a little traffic would make one every few requests.
+ */
+const restAfterMs = 2_000;
+
 export interface Sweepable {
   /** Looks at its deadlines. May remove itself or others from the sweeper. */
   onSweep(nowMs: number): void;
@@ -13,6 +19,9 @@ export class Sweeper<Member extends Sweepable> {
   readonly #clock: Clock;
   readonly #intervalMs: number;
   readonly #members: Member[] = [];
+  /** Sweeps in a row that found nobody. */
+  #emptySweeps = 0;
+  #restAfterMs = restAfterMs;
   #timer: Timer | null = null;
 
   /** @param intervalMs how late a deadline may be noticed */
@@ -48,11 +57,21 @@ export class Sweeper<Member extends Sweepable> {
     last.sweepSlot = slot;
   }
 
+  /** Nobody comes any more: it ends with its last member. */
+  stop(): void {
+    this.#restAfterMs = 0;
+    if (this.#members.length > 0) return;
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
   readonly #sweep = (): void => {
     this.#timer = null;
     const now = this.#clock.nowMs();
+    this.#emptySweeps = this.#members.length === 0 ? this.#emptySweeps + 1 : 0;
     for (const member of this) if (member.sweepSlot >= 0) member.onSweep(now);
-    // stops by itself when nothing is left, so that an idle process has no timer
-    if (this.#members.length > 0) this.#timer ??= this.#clock.setTimer(this.#intervalMs, this.#sweep);
+    // stops by itself, so that an idle process has no timer
+    if (this.#members.length > 0 || this.#emptySweeps * this.#intervalMs < this.#restAfterMs)
+      this.#timer ??= this.#clock.setTimer(this.#intervalMs, this.#sweep);
   };
 }

@@ -284,6 +284,8 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     () => progress.stop(),
     () => keys.close(),
     () => registry.close(),
+    () => poolSweeper.stop(),
+    () => ctx.active.stop(),
     () => mirror.stop(),
   ];
   const watcher = config.dynamicFile === null ? null : watchDynamic(config.dynamicFile, clock, apply, metrics, log);
