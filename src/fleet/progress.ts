@@ -136,8 +136,7 @@ export class ProgressWatch {
       this.#judge(endpoint, now);
       if (!this.#asking.has(endpoint)) void this.#ask(endpoint);
     }
-    if (now - this.#busyAtMs < restMs && !this.#stopped)
-      this.#timer = this.#options.clock.setTimer(lookMs, this.#look);
+    if (now - this.#busyAtMs < restMs && !this.#stopped) this.#timer = this.#options.clock.setTimer(lookMs, this.#look);
   };
 
   #judge(endpoint: Endpoint, now: number): void {

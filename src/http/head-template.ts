@@ -51,13 +51,7 @@ export class HeadTemplate<Head> {
   /** The same for heads that it recognises alike. */
   readonly key: string;
 
-  private constructor(
-    segments: readonly Known[],
-    holes: readonly Hole[],
-    list: HeaderList,
-    head: Head,
-    key: string,
-  ) {
+  private constructor(segments: readonly Known[], holes: readonly Hole[], list: HeaderList, head: Head, key: string) {
     this.head = head;
     this.key = key;
     this.#segments = segments;

@@ -77,9 +77,8 @@ export class PlainRelay implements Relay {
       this.#abort();
       return;
     }
-    this.#commit();
-    const { exchange } = this.#owner;
-    if (!exchange.writeText(text) && exchange.needsDrain) this.#connection.pause();
+    this.#committed = true;
+    this.#owner.commit(this.#head, false, end - start, this.#connection.readAtMs, text);
     if (!this.#json) return;
     if (this.#row.api === "responses") this.#findId(text);
     const usage = findUsageInText(text, buf, start, end);

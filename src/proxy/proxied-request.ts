@@ -298,19 +298,25 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const attempt = this.#begin(selection, this, null, fresh, nowMs);
     const head = this.#plan.headFor(selection.endpoint) + this.#record.traceLine + this.#headEnd;
     attempt.send(head, this.#sent, this.exchange.head.method === "HEAD");
+    this.#sentTo(selection, nowMs);
   }
 
   #begin(selection: Selection, owner: RelayOwner, seam: Seam | null, fresh: boolean, nowMs: number): Attempt {
     const { endpoint, reason } = selection;
-    const placement = this.#placement;
-    const ticket = placement.send(selection, nowMs);
-    this.#record.beganAttempt(selection, placement.enter(selection), placement.follow(selection), nowMs);
-    this.#isProbe = endpoint.breaker.picked(nowMs);
+    const ticket = this.#placement.send(selection, nowMs);
+    this.#record.beganAttempt(selection, nowMs);
     const stream = this.#facts?.stream === true;
     const attempt = new Attempt(owner, this.#row, endpoint, reason, fresh, stream, ticket, nowMs, seam);
     this.#attempt = attempt;
-    this.ctx.progress.wake();
     return attempt;
+  }
+
+  /** What is noted of an attempt once its request has left: the engine need not wait for that. */
+  #sentTo(selection: Selection, nowMs: number): void {
+    const placement = this.#placement;
+    this.#isProbe = selection.endpoint.breaker.picked(nowMs);
+    this.#record.sent(selection, placement.enter(selection), placement.follow(selection), nowMs);
+    this.ctx.progress.wake();
   }
 
   // --- what the relay reports
@@ -328,7 +334,15 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     return this.#kept;
   }
 
-  commit(head: ResponseHead, stream: boolean, length: number | null, now = this.ctx.clock.nowMs()): void {
+  commit(
+    head: ResponseHead,
+    stream: boolean,
+    length: number | null,
+    now = this.ctx.clock.nowMs(),
+    whole: string | null = null,
+  ): void {
+    this.#client.begin(head, stream, length, now);
+    if (whole !== null) this.exchange.writeText(whole);
     this.#record.answering(head.status);
     this.#answerStatus = head.status;
     if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, now);
@@ -337,7 +351,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     else this.#releaseBody();
     this.#placed?.forgetPrompt();
     this.exchange.onDrain = this.#onDrain;
-    this.#client.begin(head, stream, length, now);
   }
 
   answered(head: ResponseHead, stream: boolean, nowMs: number): void {
@@ -399,6 +412,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const { traceLine, requestId } = this.#record;
     const head = this.#plan.headFor(selection.endpoint) + traceLine + forwardEnd(requestId, bytes.length);
     attempt.send(head, [bytes], false);
+    this.#sentTo(selection, now);
     this.#record.chose(selection, this.#session, now);
   }
 

@@ -18,8 +18,12 @@ export interface RelayOwner {
   connected(startedMs: number): void;
   /** Takes what passes of a stream that another engine could go on with; null = this stream is none. */
   keep(): KeptStream | null;
-  /** The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more. */
-  commit(head: ResponseHead, stream: boolean, length: number | null, nowMs?: number): void;
+  /**
+   * The first event, or the first bytes, are about to be written: the head leaves now, and no retry is possible any more.
+   * @param nowMs by the clock, where it has been read
+   * @param whole all of the body, to be written before anything else is done: the client need not wait for the books
+   */
+  commit(head: ResponseHead, stream: boolean, length: number | null, nowMs?: number, whole?: string): void;
   usage(usage: Usage): void;
   /** An engine made a stored response. */
   responseId(id: string): void;

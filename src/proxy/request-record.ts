@@ -144,16 +144,22 @@ export class RequestRecord {
     this.#migration = result;
   }
 
-  /** @param placed the prompt, as it was entered there; null = it was not looked at */
-  beganAttempt(selection: Selection, placed: Placed | null, kvPlacement: KvPlacement | null, nowMs: number): void {
+  /** An attempt begins: its span, if it is traced, goes to the engine with it. */
+  beganAttempt(selection: Selection, nowMs: number): void {
     this.attempts++;
-    this.#kvPlacement = kvPlacement;
     this.#last = selection;
-    this.#placed = placed;
+    this.#placed = null;
+    this.#kvPlacement = null;
     this.#sentAtMs = nowMs;
-    this.#endpointMetrics = this.#ctx.metrics.endpoint(selection.endpoint);
-    this.#endpointMetrics.sent(nowMs);
     if (this.#trace !== null) this.#attemptTrace = this.#trace.attempt(selection.endpoint, this.attempts, nowMs);
+  }
+
+  /** Its request has left. @param placed the prompt, as it was entered there; null = it was not looked at */
+  sent({ endpoint }: Selection, placed: Placed | null, kvPlacement: KvPlacement | null, nowMs: number): void {
+    this.#placed = placed;
+    this.#kvPlacement = kvPlacement;
+    this.#endpointMetrics = this.#ctx.metrics.endpoint(endpoint);
+    this.#endpointMetrics.sent(nowMs);
   }
 
   /** Prompt tokens that the present endpoint was believed to have cached. */
