@@ -3,9 +3,10 @@
 import type { Body, Edit } from "../api/body.ts";
 import { FieldNames, JsonFieldScanner } from "../api/json-fields.ts";
 import { findFormField, formBoundary } from "../api/multipart.ts";
-import type { RelayRow } from "../api/table.ts";
+import type { ApiName } from "../api/table.ts";
 import type { OutgoingBody } from "../http/engine-connection.ts";
 import { LmstackError } from "../errors/catalogue.ts";
+import type { RequestPlan } from "./request-plan.ts";
 
 /** What a request says of itself. */
 export interface RequestFacts {
@@ -33,9 +34,7 @@ export class Intake {
    * @throws LmstackError when the content type can't be read on this path
    */
   constructor(
-    row: RelayRow,
-    contentType: string | null,
-    contentEncoding: string | null,
+    { row, contentType, contentEncoding }: Pick<RequestPlan, "row" | "contentType" | "contentEncoding">,
     sessionField: string | null,
     body: Body,
   ) {
@@ -100,8 +99,15 @@ export class Intake {
     return edits.length === 0 ? this.body.outgoing() : this.body.edited(edits);
   }
 
+  /** The same asking for the usage of its stream; null = that is not to be had, or the client has asked for it. */
+  askingForUsage(api: ApiName, model: string | null): OutgoingBody | null {
+    if (api !== "chat" && api !== "completions") return null;
+    const edit = this.#usageEdit();
+    return edit === null ? null : this.outgoing(model, edit);
+  }
+
   /** What makes a stream tell its usage; null = the client has asked for it, or what it says is the engine's to refuse. */
-  usageEdit(): Edit | null {
+  #usageEdit(): Edit | null {
     const range = this.#scanner?.range("stream_options") ?? null;
     if (range === null) {
       const end = this.body.whole().lastIndexOf("}");
@@ -176,6 +182,10 @@ function isTrue(value: unknown): boolean {
 function describe(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+export function textOf(body: OutgoingBody): string {
+  return (typeof body === "string" ? Buffer.from(body, "latin1") : Buffer.concat(body)).toString("utf8");
 }
 
 export function lengthOf(body: OutgoingBody): number {

@@ -22,7 +22,7 @@ import type { AttemptFailure } from "./failure.ts";
 import { forwardEnd } from "./forward-head.ts";
 import { isClientsFault } from "./held-answer.ts";
 import { Introduction } from "./introductions.ts";
-import { Intake, lengthOf, type RequestFacts } from "./intake.ts";
+import { Intake, lengthOf, textOf, type RequestFacts } from "./intake.ts";
 import { KeptStream } from "./migration/kept-stream.ts";
 import type { Seam } from "./migration/seam.ts";
 import { canGoOn, StreamMigration, type MigrationHost } from "./migration/stream-migration.ts";
@@ -69,7 +69,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   /** The present attempt decides about an endpoint that was taken out. */
   #isProbe = false;
   readonly #tried: Endpoint[] = [];
-  #answerStatus = 0;
   /** What is kept of the stream that passes, so that it can go on elsewhere. */
   #kept: KeptStream | null = null;
   #keptBodyBytes = 0;
@@ -93,13 +92,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     ctx.active.add(this);
     ctx.retryBudget.request(exchange.receivedAtMs);
     try {
-      this.#intake = new Intake(
-        this.#row,
-        this.#plan.contentType,
-        this.#plan.contentEncoding,
-        ctx.routing.sessionKey,
-        this.#body,
-      );
+      this.#intake = new Intake(this.#plan, ctx.routing.sessionKey, this.#body);
     } catch (error) {
       this.#fail(asLmstack(error));
       return;
@@ -169,7 +162,10 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#session = this.#plan.session ?? facts.sessionField;
     const renamed = this.#model === facts.model ? null : this.#model;
     this.#outgoing = this.#intake?.outgoing(renamed) ?? "";
-    this.#sent = this.#withUsage(facts.stream, renamed) ?? this.#outgoing;
+    const asks = this.ctx.config.injectStreamUsage && facts.stream;
+    const asking = asks ? (this.#intake?.askingForUsage(this.#row.api, renamed) ?? null) : null;
+    this.asksForUsage = asking !== null;
+    this.#sent = asking ?? this.#outgoing;
     const bytes = lengthOf(this.#sent);
     const model = this.#model ?? "";
     this.#placed = new RequestPlacement(this.ctx, this.#row, model, this.#session, bytes, this.#body);
@@ -183,15 +179,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
       },
       (error) => this.#fail(asLmstack(error)),
     );
-  }
-
-  /** The body as it asks for the usage of its stream, @param renamed with this model; null = not wanted, or asked already. */
-  #withUsage(stream: boolean, renamed: string | null): OutgoingBody | null {
-    const { api } = this.#row;
-    if (!this.ctx.config.injectStreamUsage || !stream || (api !== "chat" && api !== "completions")) return null;
-    const edit = this.#intake?.usageEdit() ?? null;
-    this.asksForUsage = edit !== null;
-    return edit === null ? null : (this.#intake?.outgoing(renamed, edit) ?? null);
   }
 
   /** Chooses an endpoint that was not tried and sends; ends the request where there is none. */
@@ -344,7 +331,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.#client.begin(head, stream, length, now);
     if (whole !== null) this.exchange.writeText(whole);
     this.#record.answering(head.status);
-    this.#answerStatus = head.status;
     if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, now);
     this.answered(head, stream, now);
     if (stream && this.#kept !== null) this.#keepBody(this.#kept);
@@ -374,7 +360,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   completed(now = this.ctx.clock.nowMs()): void {
-    const status = this.#answerStatus;
+    const status = this.#record.answerStatus;
     const good = status < 400;
     this.endAttempt(good ? "ok" : "rejected", "success", now);
     this.exchange.end(now);
@@ -398,7 +384,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   broken(error: LmstackError, frame: Buffer | null): void {
     this.#client.fail(error, frame);
     this.#record.error(error);
-    this.#end(error.definition.outcome, this.#answerStatus, error.message);
+    this.#end(error.definition.outcome, this.#record.answerStatus, error.message);
   }
 
   migrated(cause: MigrationCause, result: MigrationResult): void {
@@ -576,8 +562,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
   }
 
   get body(): string {
-    const body = this.#outgoing;
-    return (typeof body === "string" ? Buffer.from(body, "latin1") : Buffer.concat(body)).toString("utf8");
+    return textOf(this.#outgoing);
   }
 
   #releaseBody(): void {

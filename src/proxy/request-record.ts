@@ -47,7 +47,6 @@ export class RequestRecord {
   #sentAtMs = 0;
   #kvPlacement: KvPlacement | null = null;
   #firstTokenMs: number | null = null;
-  /** Status that the client got; 0 = none yet. */
   #answerStatus = 0;
   #usage: Usage | null = null;
   #migrations = 0;
@@ -176,6 +175,11 @@ export class RequestRecord {
   /** The head of an answer leaves. */
   answering(status: number): void {
     this.#answerStatus = status;
+  }
+
+  /** Status that the client got; 0 = none yet. */
+  get answerStatus(): number {
+    return this.#answerStatus;
   }
 
   /** A stream's first event came. */

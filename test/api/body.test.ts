@@ -22,8 +22,8 @@ test("slices and edits are those of one buffer, whatever length was announced an
         const whole = Buffer.concat(pieces);
         const body = new Body(pool, announced === "exact" ? whole.length : announced);
         for (const one of pieces) {
-          const lent = Buffer.from(one);
-          body.add(lent);
+          const lent = Buffer.concat([Buffer.from("around"), one, Buffer.from("it")]);
+          body.add(lent, 6, 6 + one.length);
           lent.fill(0);
         }
         const [start = 0, end = 0] = [a % (whole.length + 1), b % (whole.length + 1)].sort((x, y) => x - y);
@@ -73,4 +73,29 @@ test("memory given back is used again, within the pool's limit, and not where so
   body.add(Buffer.from("x"));
   body.release(false);
   assert.equal(pool.freeBytes, 0);
+});
+
+test("a plain string is told without a parser, whatever the body is kept as; anything else is not", () => {
+  const pool = new BufferPool(1024);
+  const part = fc.oneof(
+    fc.string(),
+    fc.string({ unit: "binary" }),
+    fc.constantFrom('"', "\\", '\\"', "\n", "\u007f", "é"),
+  );
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 4 }), fc.boolean(), fc.boolean(), (parts, escaped, announced) => {
+      const inside = parts.join("");
+      const text = escaped ? JSON.stringify(inside) : `"${inside}"`;
+      const bytes = Buffer.from(text);
+      const body = new Body(pool, announced ? bytes.length : -1);
+      body.add(bytes);
+      const plain = /^"[\x20-\x7e]*"$/.test(text) && !/["\\]/.test(text.slice(1, -1));
+      assert.equal(body.plainString(0, bytes.length), plain ? text.slice(1, -1) : null);
+      body.release(true);
+    }),
+    { numRuns: 500 },
+  );
+  const body = new Body(pool, 1);
+  body.add(Buffer.from('"'));
+  assert.equal(body.plainString(0, 1), null);
 });

@@ -13,14 +13,15 @@ interface Found {
   readonly error: Complaint | null;
 }
 
-/** Pieces are wiped when they have been fed: nothing may be kept of them. */
+/** Pieces lie among quotes and are wiped when they have been fed: nothing around them is read, and nothing kept of them. */
 function scan(pieces: readonly Buffer[], keys: readonly string[] = wanted): Found {
   const scanner = new JsonFieldScanner(new FieldNames(keys));
   let error: Complaint | null = null;
   try {
-    for (const piece of pieces) {
-      const lent = Buffer.from(piece);
-      scanner.feed(lent);
+    for (const [i, piece] of pieces.entries()) {
+      const before = i % 4;
+      const lent = Buffer.concat([Buffer.alloc(before, 0x22), piece, Buffer.alloc(4, 0x22)]);
+      scanner.feed(lent, before, before + piece.length);
       lent.fill(0x22);
     }
     scanner.end();

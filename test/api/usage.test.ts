@@ -2,7 +2,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { findUsage } from "../../src/api/usage.ts";
+import { findUsage as findInBytes, findUsageInText, type Usage } from "../../src/api/usage.ts";
+
+/** As bytes and as text, which lies among other answers: both find the same. */
+function findUsage(bytes: Buffer): Usage | null {
+  const found = findInBytes(bytes);
+  for (const around of ["", '"usage":{"prompt_tokens":7}', "9}", '"']) {
+    const buf = Buffer.concat([Buffer.from(around), bytes, Buffer.from(around)]);
+    const start = around.length;
+    assert.deepEqual(findUsageInText(bytes.toString("latin1"), buf, start, start + bytes.length), found);
+  }
+  return found;
+}
 
 const none = { promptTokens: 0, completionTokens: 0, cachedTokens: 0 };
 
