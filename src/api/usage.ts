@@ -7,25 +7,25 @@ export interface Usage {
   cachedTokens: number;
 }
 
-const usageText = '"usage"';
-const usageKey = Buffer.from(usageText);
+const usageKey = '"usage"';
 
 /**
  * The last `usage` object in the bytes, or null. Inside a JSON string its quotes would be escaped, so the bytes
  * `"usage":{` can only be a key.
  */
 export function findUsage(view: Buffer): Usage | null {
-  for (let at = view.lastIndexOf(usageKey); at >= 0; at = at === 0 ? -1 : view.lastIndexOf(usageKey, at - 1)) {
-    const usage = readCounts(view, at + usageKey.length, view.length);
-    if (usage !== null) return usage;
-  }
-  return null;
+  return lastUsage(view, view, 0, view.length);
 }
 
 /** The same in bytes [start, end) of `buf`, @param text which are this as latin1 */
 export function findUsageInText(text: string, buf: Buffer, start: number, end: number): Usage | null {
-  for (let at = text.lastIndexOf(usageText); at >= 0; at = at === 0 ? -1 : text.lastIndexOf(usageText, at - 1)) {
-    const usage = readCounts(buf, start + at + usageText.length, end);
+  return lastUsage(text, buf, start, end);
+}
+
+/** @param searched bytes [start, end) of `buf`, as they are or as latin1 */
+function lastUsage(searched: Buffer | string, buf: Buffer, start: number, end: number): Usage | null {
+  for (let at = searched.lastIndexOf(usageKey); at >= 0; at = at === 0 ? -1 : searched.lastIndexOf(usageKey, at - 1)) {
+    const usage = readCounts(buf, start + at + usageKey.length, end);
     if (usage !== null) return usage;
   }
   return null;
