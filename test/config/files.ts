@@ -9,7 +9,8 @@ import { UsageError } from "../../src/errors/usage-error.ts";
 export function filesOf(contents: Readonly<Record<string, string>>): Files {
   return {
     read(path) {
-      const text = contents[path];
+      // Only its own names: a file called `toString` is not in the prototype of an object.
+      const text = Object.hasOwn(contents, path) ? contents[path] : undefined;
       if (text === undefined) throw Object.assign(new Error(`no ${path}`), { code: "ENOENT" });
       return text;
     },
