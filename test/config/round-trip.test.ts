@@ -141,11 +141,11 @@ test("no command line whatsoever ends in anything but a result or a mistake of o
 test("no option stumbles over a name that every object has", () => {
   for (const command of optionCommands) {
     for (const option of optionsOf(command)) {
-      for (const word of Object.getOwnPropertyNames(Object.prototype)) {
+      for (const inherited of Object.getOwnPropertyNames(Object.prototype)) {
         try {
-          parseCommand([command, `--${option}`, word], {}, filesOf({}));
+          parseCommand([command, `--${option}`, inherited], {}, filesOf({}));
         } catch (error) {
-          assert.ok(error instanceof UsageError, `--${option} ${word}: ${String(error)}`);
+          assert.ok(error instanceof UsageError, `--${option} ${inherited}: ${String(error)}`);
         }
       }
     }
