@@ -34,19 +34,25 @@ export const breakerDefaults: BreakerOptions = {
 /** Pause between two probes of an endpoint that hangs: each one costs a request some seconds. */
 const stalledMs = 5_000;
 
+/**
+ * Before all times. Not 0 or -1: V8 keeps whole numbers and fractions in different hidden classes, so the first time that is
+ * noted, at a check ten seconds after the start, would throw away the optimised code of the request path.
+ */
+const never = Number.NEGATIVE_INFINITY;
+
 export class Breaker {
   readonly #options: BreakerOptions;
   #state: BreakerState = "ready";
   #consecutive = 0;
-  #windowStartMs = 0;
+  #windowStartMs = never;
   #successes = 0;
   #failures = 0;
   #ejections = 0;
-  #untilMs = 0;
+  #untilMs = never;
   /** Not probed before then, whatever checks say. */
-  #notBeforeMs = 0;
-  #probeSinceMs = -1;
-  #slowSinceMs = Number.NEGATIVE_INFINITY;
+  #notBeforeMs = never;
+  #probeSinceMs = never;
+  #slowSinceMs = never;
   #checksPass = true;
   /** Times that it came into a state since the start. */
   readonly transitions: Record<BreakerState, number> = { ready: 0, ejected: 0, probing: 0, slow_start: 0 };
@@ -69,7 +75,7 @@ export class Breaker {
   state(nowMs: number): BreakerState {
     if (this.#state === "ejected" && this.#checksPass && nowMs >= this.#untilMs) {
       this.#become("probing");
-      this.#probeSinceMs = -1;
+      this.#probeSinceMs = never;
     }
     if (this.#state === "slow_start" && nowMs - this.#slowSinceMs >= this.#options.slowStartMs) {
       this.#become("ready");
@@ -87,7 +93,7 @@ export class Breaker {
   admits(nowMs: number): boolean {
     const state = this.state(nowMs);
     if (state === "ejected") return false;
-    if (state === "probing") return this.#probeSinceMs < 0 || nowMs - this.#probeSinceMs > this.#options.probeMs;
+    if (state === "probing") return nowMs - this.#probeSinceMs > this.#options.probeMs;
     return true;
   }
 
@@ -106,7 +112,7 @@ export class Breaker {
 
   /** The probe said nothing about the endpoint (its client left): another request may be it. */
   inconclusive(): void {
-    this.#probeSinceMs = -1;
+    this.#probeSinceMs = never;
   }
 
   /** @param probe whether it was the probe: of an ejected endpoint no older request's end decides */
@@ -164,7 +170,7 @@ export class Breaker {
     this.#untilMs = nowMs + Math.min(maxEjectMs, ejectMs * 2 ** Math.min(this.#ejections, 16));
     this.#ejections++;
     this.#consecutive = 0;
-    this.#probeSinceMs = -1;
+    this.#probeSinceMs = never;
     this.#resetWindow(nowMs);
   }
 
