@@ -23,6 +23,7 @@ import type { MigrationBudget } from "./migration/budget.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import type { ResponseAffinity } from "./response-affinity.ts";
 import type { RetryBudget } from "./retry-budget.ts";
+import type { SpecimenCase } from "./specimens.ts";
 
 export interface RouterContext {
   readonly clock: Clock;
@@ -46,6 +47,8 @@ export interface RouterContext {
   readonly migrationBudget: MigrationBudget;
   /** Requests that have not ended, with their deadlines. */
   readonly active: Sweeper<ProxiedRequest>;
+  /** Some that have. */
+  readonly specimens: SpecimenCase;
   /** The part that a reload replaces. */
   readonly routing: { name: PolicyName; choose: Policy; sessionKey: string | null; othersShare: number };
   /** What engines say they hold. */

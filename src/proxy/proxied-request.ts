@@ -303,6 +303,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const placement = this.#placement;
     this.#isProbe = selection.endpoint.breaker.picked(nowMs);
     this.#record.sent(selection, placement.enter(selection), placement.follow(selection), nowMs);
+    this.#plan.specimens.keepIntake(this.#intake);
     this.ctx.progress.wake();
   }
 
@@ -535,6 +536,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     const attempt = this.#attempt;
     if (attempt === null) return;
     this.#attempt = null;
+    this.#plan.specimens.keep(attempt);
     this.#client.lastNumber = attempt.lastNumber;
     this.ctx.queue.kick();
     this.#record.endedAttempt(attempt, this.#isProbe, outcome, verdict, nowMs);

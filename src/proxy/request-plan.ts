@@ -8,6 +8,7 @@ import type { Exchange } from "../http/exchange.ts";
 import type { RouterContext } from "./context.ts";
 import { mayExplain } from "./explanation.ts";
 import { forwardFields } from "./forward-head.ts";
+import type { Specimens } from "./specimens.ts";
 
 const maxHeldChars = 32 * 1024;
 
@@ -33,6 +34,7 @@ export class RequestPlan {
   readonly passesReport: boolean;
   /** The client asks why its requests go where they go, and may know. */
   readonly explain: boolean;
+  readonly specimens: Specimens;
   readonly #method: string;
   /** See {@link forwardFields}. */
   readonly #fields: string;
@@ -59,6 +61,7 @@ export class RequestPlan {
     this.patienceMs = patienceOf(deadline ?? exchange.header("x-stainless-timeout"));
     this.patientInStream = deadline === null;
     this.explain = mayExplain(exchange, ctx);
+    this.specimens = ctx.specimens.of(row);
     const asked = exchange.header(loadReportFormatField) !== null;
     const asks = !asked && ctx.config.loadReports && (row.api === "chat" || row.api === "completions");
     this.passesReport = !asks;

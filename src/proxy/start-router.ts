@@ -44,6 +44,7 @@ import { OwnAnswers } from "./own-answers.ts";
 import type { ProxiedRequest } from "./proxied-request.ts";
 import { ResponseAffinity } from "./response-affinity.ts";
 import { RetryBudget } from "./retry-budget.ts";
+import { SpecimenCase } from "./specimens.ts";
 import { startDiscovery } from "./start-discovery.ts";
 
 export interface RouterDependencies {
@@ -176,6 +177,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     responses: new ResponseAffinity(),
     migrationBudget: new MigrationBudget(config.migration.budgetBytes),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
+    specimens: new SpecimenCase(),
     routing: {
       name: config.dynamic.policy,
       choose: createPolicy(config.dynamic.policy, partsOf(config.dynamic.policy)),
