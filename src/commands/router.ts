@@ -5,6 +5,7 @@ import type { RouterConfig } from "../config/types.ts";
 import { startRouter } from "../proxy/start-router.ts";
 import { descriptorLimit, descriptorWarning } from "./descriptors.ts";
 import { explainListenError } from "./listen-error.ts";
+import { collectWhenQuiet } from "./quiet-collection.ts";
 import { tuneForRelay } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { announceReady, replaced } from "./successor.ts";
@@ -19,6 +20,7 @@ export async function runRouter(config: RouterConfig, warnings: readonly string[
     random: Math.random,
     version: version().replace(/^lmstack /, ""),
     page: null,
+    onQuiet: collectWhenQuiet(systemClock),
   })
     .catch((error: unknown) => {
       throw explainListenError(error, config);

@@ -12,6 +12,7 @@ import { RouterLog } from "../observe/log.ts";
 import { startRouter, type RunningRouter } from "../proxy/start-router.ts";
 import { explainListenError } from "./listen-error.ts";
 import { readPreset } from "./preset.ts";
+import { collectWhenQuiet } from "./quiet-collection.ts";
 import { tuneForRelay } from "./runtime.ts";
 import { untilSignal } from "./signals.ts";
 import { EngineProcess } from "./up/engine-process.ts";
@@ -41,6 +42,7 @@ export async function runUp(config: RouterConfig, up: UpOptions, warnings: reado
       version: version().replace(/^lmstack /, ""),
       page,
       console: true,
+      onQuiet: collectWhenQuiet(systemClock),
       log,
     });
   } catch (error) {

@@ -69,6 +69,8 @@ export interface RouterContext {
   readonly buffers: BufferPool;
   /** Request bodies held, all together. */
   bufferedBytes: number;
+  /** To be called when the last request under way has ended: a moment for what would hold one up. */
+  readonly onQuiet: () => void;
   /** Addresses whose X-Forwarded-For is believed. */
   readonly trusted: (address: string) => boolean;
 }

@@ -595,5 +595,6 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     this.exchange.onClientGone = null;
     this.exchange.onDrain = null;
     this.#record.ended(outcome, status, error, nowMs);
+    if (this.ctx.active.size === 0) this.ctx.onQuiet();
   }
 }

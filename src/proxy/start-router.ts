@@ -56,6 +56,8 @@ export interface RouterDependencies {
   /** Serves the console whatever the configuration says: the router is on its user's own machine. */
   readonly console?: boolean;
   readonly log?: RouterLog;
+  /** Called whenever the last request under way has ended: a moment for what would hold one up. */
+  readonly onQuiet?: () => void;
 }
 
 export interface RunningRouter {
@@ -178,6 +180,7 @@ export async function startRouter(config: RouterConfig, deps: RouterDependencies
     migrationBudget: new MigrationBudget(config.migration.budgetBytes),
     active: new Sweeper<ProxiedRequest>(clock, deadlineSweepMs),
     specimens: new SpecimenCase(),
+    onQuiet: deps.onQuiet ?? (() => undefined),
     routing: {
       name: config.dynamic.policy,
       choose: createPolicy(config.dynamic.policy, partsOf(config.dynamic.policy)),
