@@ -31,6 +31,9 @@ const classes = [
   StreamRelay,
 ];
 
+// the function that counts is experimental and says so
+process.removeAllListeners("warning");
+
 /** Collects all garbage first, as V8 does. */
 function count(kind: (typeof classes)[number]): number {
   return v8.queryObjects(kind, { format: "count" });
