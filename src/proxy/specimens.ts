@@ -15,7 +15,9 @@ export class Specimens {
   /** The last one that was read: requests let go of it early. */
   intake: Intake | null = null;
 
+  /** One that failed before its answer says nothing of relays, and must not take the place of one that does. */
   keep(attempt: Attempt): void {
+    if (!attempt.committed) return;
     if (attempt.streaming) this.stream = attempt;
     else this.plain = attempt;
   }

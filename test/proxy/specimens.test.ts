@@ -40,22 +40,24 @@ function count(kind: (typeof classes)[number]): number {
 }
 
 /** Requests one after another, streams and others in turns, each on a connection of its own. */
-async function ask(router: TestRouter, requests: number): Promise<void> {
+async function ask(router: TestRouter, requests: number, status = 200, fields: string[] = []): Promise<void> {
   for (let i = 0; i < requests; i++) {
     const client = await RawClient.connect(router.port);
     const body = { model: "m", max_tokens: 3, stream: i % 2 === 0, messages: [{ role: "user", content: "x" }] };
-    client.write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(body)));
-    assert.equal((await client.response()).status, 200);
+    client.write(rawRequest("POST", "/v1/chat/completions", JSON.stringify(body), fields));
+    assert.equal((await client.response()).status, status);
     client.reset();
   }
   await router.idle();
 }
 
 test("a full collection without a request leaves one of each class, and no more after more requests", async (t) => {
-  const engine = await startEngine({ models: ["m"], preset: "fast" });
+  const engine = await startEngine({ models: ["m"], preset: "fast", simApi: true });
   t.after(() => engine.close());
   const router = await startTestRouter(t, ["--static-backends", engine.url]);
   await ask(router, 2);
+  // what failed was kept instead once, and the code of the relays went with the next collection
+  await ask(router, 2, 500, ["x-sim-fault: error_status:500"]);
   for (const kind of classes) assert.ok(count(kind) > 0, `none of ${kind.name} is left`);
   await ask(router, 40);
   // one of each kind, and a connection that the system is about to take back
