@@ -7,40 +7,40 @@ import { collectWhenQuiet } from "../../src/commands/quiet-collection.ts";
 
 const kB = 1024;
 
-function fakeHeap() {
-  return {
-    used: 20_000 * kB,
+/** What is left after each collection. */
+const livingBytes = 20_000 * kB;
+
+function quietRouter(used = livingBytes) {
+  const heap = {
+    used,
     collections: 0,
     usedBytes(): number {
       return this.used;
     },
     collect(): void {
       this.collections++;
-      this.used = 20_000 * kB;
+      this.used = livingBytes;
     },
   };
+  const clock = new ManualClock();
+  return { heap, clock, quiet: collectWhenQuiet(clock, heap) };
 }
 
 test("it is collected once there is enough of it, in one of the next quiet moments", () => {
-  const heap = fakeHeap();
-  const clock = new ManualClock();
-  const quiet = collectWhenQuiet(clock, heap);
+  const { heap, clock, quiet } = quietRouter();
   // 50 requests a second of 8 kB each: V8 would have begun by itself after 100 of them
   for (let request = 0; request < 1_000; request++) {
     clock.advance(20);
     heap.used += 8 * kB;
     quiet();
-    assert.ok(heap.used < 20_000 * kB + 800 * kB, `request ${request}`);
+    assert.ok(heap.used < livingBytes + 800 * kB, `request ${request}`);
   }
   assert.ok(heap.collections >= 10 && heap.collections <= 16, String(heap.collections));
 });
 
 test("what V8 has collected by itself is not counted as still there", () => {
-  const heap = fakeHeap();
-  const clock = new ManualClock();
-  heap.used = 40_000 * kB;
-  const quiet = collectWhenQuiet(clock, heap);
-  heap.used = 20_000 * kB;
+  const { heap, quiet } = quietRouter(40_000 * kB);
+  heap.used = livingBytes;
   for (let i = 0; i < 8; i++) quiet();
   heap.used += 600 * kB;
   for (let i = 0; i < 8; i++) quiet();
@@ -48,9 +48,7 @@ test("what V8 has collected by itself is not counted as still there", () => {
 });
 
 test("much traffic with quiet moments in it costs four collections a second", () => {
-  const heap = fakeHeap();
-  const clock = new ManualClock();
-  const quiet = collectWhenQuiet(clock, heap);
+  const { heap, clock, quiet } = quietRouter();
   for (let ms = 0; ms < 2_000; ms++) {
     clock.advance(1);
     for (let i = 0; i < 8; i++) {
