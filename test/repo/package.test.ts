@@ -1,7 +1,7 @@
 // The package and its lists: every dependency has a reason and an exact version, and nothing in the repository tells on which
 // machine, or through which mirror, somebody worked.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 
@@ -85,6 +85,31 @@ describe("dependencies", () => {
       );
     }
   });
+});
+
+/** What a folder takes on the disk, in MB of 1024 kB, as `du` counts it. @param seen files that were counted: some are linked */
+function diskMb(folder: string, seen: Set<number>): number {
+  let blocks = 0;
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const file = lstatSync(join(entry.parentPath, entry.name));
+    if (!seen.has(file.ino)) blocks += file.blocks;
+    seen.add(file.ino);
+  }
+  return (blocks * 512) / 1024 ** 2;
+}
+
+// Packages came one by one until there were 545 MB. What only the full tier needs belongs into test/e2e/package.json.
+test("node_modules stays under 500 MB", { skip: process.platform === "linux" ? false : "sizes of Linux" }, () => {
+  const folder = join(root, "node_modules");
+  const packages = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const seen = new Set<number>();
+  const sizes = packages.map(({ name }) => [name, diskMb(join(folder, name), seen)] as const);
+  const total = sizes.reduce((sum, [, mb]) => sum + mb, 0);
+  const largest = sizes.toSorted((x, y) => y[1] - x[1]).slice(0, 10);
+  assert.ok(
+    total < 500,
+    `${total.toFixed(0)} MB: ${largest.map(([name, mb]) => `${name} ${mb.toFixed(0)}`).join(", ")}`,
+  );
 });
 
 describe("the package", () => {

@@ -5,7 +5,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, embed, generateText, streamText, tool } from "ai";
 import { z } from "zod";
 import { until } from "../helpers/until.ts";
-import { model as name, startFleet } from "./fleet.ts";
+import { model as name, startFleet } from "../sdk/fleet.ts";
 
 const prompt = "Say hello please";
 

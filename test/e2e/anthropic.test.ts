@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import { until } from "../helpers/until.ts";
-import { model, startFleet } from "./fleet.ts";
+import { model, startFleet } from "../sdk/fleet.ts";
 
 const messages = [{ role: "user" as const, content: "Say hello please" }];
 const request = { model, max_tokens: 9, messages };
