@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { Page } from "playwright-core";
+import { ManualClock } from "../../src/clock.ts";
 import { page as html } from "../../src/console/page.ts";
-import { startEngine, type EngineOptions, type RunningEngine } from "../../src/engine/serve.ts";
+import { startEngine, type EngineOptions, type RunningEngine, type SimState } from "../../src/engine/serve.ts";
 import { startTestRouter, type TestRouter } from "../helpers/router.ts";
 import { until } from "../helpers/until.ts";
 import { brokenRules, launch, open } from "./browser.ts";
@@ -20,22 +21,41 @@ async function startStack(t: TestContext, options: EngineOptions = {}): Promise<
   return { engine, router };
 }
 
+/**
+ * Lets an engine whose clock is driven run until `done`. An answer that is looked at in mid-stream must not depend on how
+ * fast the browser is: on a busy machine it had ended before the look.
+ */
+async function generate({ engine }: Stack, clock: ManualClock, done: (state: SimState) => boolean): Promise<void> {
+  await until(() => engine.state().inFlight > 0, "the engine has the request");
+  await until(() => {
+    clock.advance(1);
+    return done(engine.state());
+  }, "the engine has made what is looked at");
+}
+
+const someTokens = ({ generatedTokens }: SimState): boolean => generatedTokens >= 20;
+const theEnd = ({ inFlight }: SimState): boolean => inFlight === 0;
+
 const facts = (page: Page): Promise<string> => page.locator("#facts").innerText();
 
 test("the page sends a prompt, shows the answer while it streams, and says what happened", async (t) => {
   const browser = await launch(t);
   if (browser === null) return;
-  const { router } = await startStack(t);
+  const clock = new ManualClock();
+  const stack = await startStack(t, { clock });
+  const { router } = stack;
   const { page, complaints } = await open(t, browser, router.url);
 
   await page.getByLabel("Prompt").fill("Tell me about the rivers of the world and the towns on their banks");
   assert.equal(await page.getByLabel("Model").inputValue(), "facebook/opt-125m");
   await page.getByRole("button", { name: "Send" }).click();
   // it grows while it comes: some text is there before the end is
+  await generate(stack, clock, someTokens);
   await page.locator("#answer", { hasText: /.{20}/ }).waitFor();
   const part = await page.locator("#answer").innerText();
   assert.equal(await page.getByRole("button", { name: "Stop" }).isEnabled(), true);
   assert.equal(await page.getByRole("button", { name: "Send" }).isEnabled(), false);
+  await generate(stack, clock, theEnd);
   await page.locator("#facts", { hasText: /tokens/ }).waitFor();
   const whole = await page.locator("#answer").innerText();
   assert.ok(whole.startsWith(part.trimEnd()) && whole.length > part.length);
@@ -47,6 +67,7 @@ test("the page sends a prompt, shows the answer while it streams, and says what 
   // again, by the keyboard alone: the prompt is in the cache now
   await page.getByLabel("Prompt").focus();
   await page.keyboard.press("Control+Enter");
+  await generate(stack, clock, theEnd);
   await page.locator("#facts", { hasText: /[1-9]\d* of \d+ prompt tokens cached/ }).waitFor();
   assert.equal(await page.locator("#answer").innerText(), whole);
   assert.deepEqual(complaints, []);
@@ -56,9 +77,12 @@ test("the page sends a prompt, shows the answer while it streams, and says what 
 test("Stop ends the answer on the engine, and another one can be asked for", async (t) => {
   const browser = await launch(t);
   if (browser === null) return;
-  const { engine, router } = await startStack(t, { preset: "llama-3.3-70b-4xh100" });
+  const clock = new ManualClock();
+  const stack = await startStack(t, { clock });
+  const { engine, router } = stack;
   const { page, complaints } = await open(t, browser, router.url);
   await page.getByRole("button", { name: "Send" }).click();
+  await generate(stack, clock, someTokens);
   await page.locator("#answer", { hasText: /.{5}/ }).waitFor();
   await page.getByRole("button", { name: "Stop" }).click();
   await until(() => engine.state().aborted === 1 && engine.state().running === 0, "the engine has dropped it");
