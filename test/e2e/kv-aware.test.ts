@@ -89,7 +89,7 @@ async function ask(router: TestRouter, messages: readonly object[]): Promise<Ans
   const response = await fetch(`${router.url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model, messages, max_tokens: 24, temperature: 0 }),
+    body: JSON.stringify({ model, messages, max_tokens: 12, temperature: 0 }),
   });
   const text = await response.text();
   assert.equal(response.status, 200, text);
