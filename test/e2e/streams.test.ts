@@ -1,10 +1,12 @@
 // 600 streams at a frame per 20 ms for a minute, as 600 people reading: the engines, the router and the load are processes
 // of their own, and the same load without a router is the control. No frame may be lost, none may be late, and nothing may
-// be left when all have gone. Delays are compared only while nobody else uses the machine: they would be the neighbour's.
+// be left when all have gone. Delays are compared only while nobody else uses the machine: they would be the neighbour's; and
+// on a machine that is too slow for 600 streams through any router, with as many as it has room for.
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { cpuBetween, snapshotCpu, type CpuSnapshot } from "../bench/overhead/cpu.ts";
 import { runStreams, type StreamsResult } from "../bench/streams.ts";
@@ -16,6 +18,11 @@ const roundSeconds = [60, 15, 15];
 const controlSeconds = 10;
 const frameMs = 20;
 const allowedMs = 20;
+/**
+ * Part of the machine that engines and load may need without a router, for the delays with one to be its own and not those of
+ * full cores: the router's reads and writes cost about as much again. Judged by the control, so that no router excuses itself.
+ */
+const roomy = 0.35;
 /** Cores that others may use while delays are compared: three busy processes of our own need two. */
 const foreignLimit = 0.3;
 
@@ -29,33 +36,46 @@ async function startEngines(t: TestContext): Promise<string[]> {
 }
 
 interface Run extends StreamsResult {
+  readonly streams: number;
   readonly foreignCores: number;
+  readonly busyCores: number;
 }
 
 /** One load, and what other processes of the machine took meanwhile. */
-async function run(t: TestContext, what: string, url: string | readonly string[], seconds: number): Promise<Run> {
+async function run(what: string, url: string | readonly string[], count: number, seconds: number): Promise<Run> {
   let begin: CpuSnapshot | null = null;
   let end: CpuSnapshot | null = null;
   const result = await runStreams({
     url,
-    streams,
+    streams: count,
     seconds,
     openTimeoutMs: 30_000,
     onBegin: () => (begin = snapshotCpu(process.pid, undefined)),
     onEnd: () => (end = snapshotCpu(process.pid, undefined)),
   });
-  const foreignCores = begin === null || end === null ? 0 : cpuBetween(begin, end).foreignCores;
+  assert.ok(begin !== null && end !== null);
+  const { foreignCores, busyCores } = cpuBetween(begin, end);
   const { frames, delayP50Ms, delayP99Ms, delayMaxMs } = result;
-  const each = (frames / streams / result.seconds).toFixed(1);
+  const each = (frames / count / result.seconds).toFixed(1);
   const delays = `p50 ${delayP50Ms.toFixed(1)}, p99 ${delayP99Ms.toFixed(1)}, max ${delayMaxMs.toFixed(1)} ms`;
-  t.diagnostic(`${what}: ${each} frames/s a stream, delay ${delays}; others used ${foreignCores.toFixed(2)} cores`);
+  process.stdout.write(
+    `${count} streams ${what}: ${each} frames/s each, delay ${delays}; ` +
+      `${busyCores.toFixed(2)} cores busy, ${foreignCores.toFixed(2)} with others\n`,
+  );
   assert.deepEqual(result.reasons, {}, what);
-  return { ...result, foreignCores };
+  return { ...result, streams: count, foreignCores, busyCores };
+}
+
+/** As many streams as the machine has room for, by what the control took; when fewer, with some reserve. */
+function affordable({ streams: had, busyCores }: Run): number {
+  const limit = roomy * availableParallelism();
+  return busyCores <= limit ? had : Math.floor((0.9 * had * limit) / busyCores);
 }
 
 /** Whether the router's run could be compared; throws where it falls behind the control. */
 function judged(control: Run, routed: Run): boolean {
   if (Math.max(control.foreignCores, routed.foreignCores) > foreignLimit) return false;
+  if (affordable(control) < control.streams) return false;
   const rate = ({ frames, seconds }: Run): number => frames / seconds;
   assert.ok(rate(routed) > 0.99 * rate(control), `${rate(routed)} frames/s, ${rate(control)} without the router`);
   const limit = control.delayP99Ms + allowedMs;
@@ -83,12 +103,14 @@ test("600 streams for a minute lose nothing, are not late, and leave nothing beh
   }
 
   let compared = false;
+  let now = streams;
   for (const seconds of roundSeconds) {
-    const control = await run(t, "direct", engines, controlSeconds);
-    compared = judged(control, await run(t, "routed", url, seconds));
+    const control = await run("direct", engines, now, controlSeconds);
+    compared = judged(control, await run("routed", url, now, seconds));
     if (compared) break;
+    now = affordable(control);
   }
-  if (!compared) t.diagnostic("delays were not compared: other processes kept the machine busy");
+  if (!compared) process.stdout.write("delays were not compared: the machine was too busy or is too slow\n");
 
   const gauges = await settled(url);
   assert.ok(gauges.length > 0);

@@ -83,6 +83,8 @@ export interface CpuWindow {
   readonly candidateUs: number;
   /** Cores that processes other than the benchmark's kept busy, on average. */
   readonly foreignCores: number;
+  /** Cores that were busy on average, with whatever. */
+  readonly busyCores: number;
 }
 
 export function cpuBetween(begin: CpuSnapshot, end: CpuSnapshot): CpuWindow {
@@ -92,6 +94,7 @@ export function cpuBetween(begin: CpuSnapshot, end: CpuSnapshot): CpuWindow {
     seconds: wallUs / 1e6,
     candidateUs: end.candidateUs - begin.candidateUs,
     foreignCores: Math.max(0, foreignUs / wallUs),
+    busyCores: (end.busyUs - begin.busyUs) / wallUs,
   };
 }
 
