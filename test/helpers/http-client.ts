@@ -166,6 +166,8 @@ export class RawClient {
   /** How long it waits for the next bytes. */
   patienceMs = defaultPatienceMs;
   readonly #pieces: Buffer[] = [];
+  /** What came since an answer was last read from: joined only then, or 64 MiB that nobody reads yet cost ten seconds. */
+  #fresh: Buffer[] = [];
   #unread: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #end: ClientResponse["end"] = "open";
   #wake: (() => void)[] = [];
@@ -174,7 +176,7 @@ export class RawClient {
     this.socket = socket;
     socket.on("data", (data) => {
       this.#pieces.push(data);
-      this.#unread = this.#unread.length === 0 ? data : Buffer.concat([this.#unread, data]);
+      this.#fresh.push(data);
       this.#woken();
     });
     socket.on("error", () => {
@@ -216,6 +218,8 @@ export class RawClient {
   async response(headRequest = false): Promise<ClientResponse> {
     const reading = new Reading(headRequest);
     for (;;) {
+      this.#unread = Buffer.concat([this.#unread, ...this.#fresh]);
+      this.#fresh = [];
       const used = reading.feed(this.#unread);
       this.#unread = this.#unread.subarray(used);
       if (reading.stage === "done" || this.#end !== "open") return reading.response(this.#end);
