@@ -23,7 +23,8 @@ if (files.length === 0) {
   process.stdout.write(`no test file matches ${only.join(" ")}\n`);
   process.exitCode = 1;
 } else {
-  const concurrency = Math.max(2, Math.min(4, availableParallelism()));
+  // one more than there are cores, as many tests wait
+  const concurrency = Math.min(4, availableParallelism() + 1);
   const options = [`--test-concurrency=${concurrency}`, `--test-timeout=${fileTimeoutMs}`, ...rest];
   const folder = mkdtempSync(join(tmpdir(), "lmstack-tests-"));
   const list = join(folder, "passed.json");
