@@ -75,12 +75,13 @@ function answer(status: number, text: string, complete = true, end: ClientRespon
 }
 
 const view = (response: ClientResponse | null, stayed = true): View => ({ ask, manner: "plain", response, stayed });
-const line = (outcome: string, status = 200): Recorded => ({
+const line = (outcome: string, status = 200, migration: string | null = null): Recorded => ({
   requestId: ask.id,
   outcome,
   status,
   attempts: 1,
   error: null,
+  migration,
 });
 /** A reset that has overtaken all that was sent. */
 const reset = answer(0, "", false, "reset");
@@ -102,7 +103,9 @@ const records: readonly (readonly [what: string, view: View, lines: readonly Rec
     ["an answer that breaks", view(answer(200, good.slice(0, 9), false, "reset")), [line("cut")], null],
     ["an answer of which a reset left nothing", view(reset), [line("cut")], null],
     ["an error of which a reset left nothing, in place of a stream", streamed, [line("cut", 400)], null],
-    ["a stream of which a reset left nothing", streamed, [line("cut")], /without a word/],
+    ["what was no stream any more, of which a reset left nothing", streamed, [line("cut")], null],
+    ["a stream of which a reset left nothing", streamed, [line("cut", 200, "no_endpoint")], /without a word/],
+    ["a stream that ran out of time and left nothing", streamed, [line("engine_timeout")], /without a word/],
     ["a client that left", view(null, false), [line("client_gone")], null],
     ["another's text", view(answer(200, good.replace("two", "2"))), [line("ok")], /the text is/],
     ["a short answer that looks whole", view(answer(200, good.slice(0, 9))), [line("ok")], /the text is/],

@@ -24,6 +24,8 @@ export interface Recorded {
   readonly status: number;
   readonly attempts: number;
   readonly error: string | null;
+  /** What became of a stream that broke; null = no stream did. */
+  readonly migration: string | null;
 }
 
 interface Frame {
@@ -44,7 +46,9 @@ export function judge(view: View, lines: readonly Recorded[], damaged: boolean):
   if (wrong === null) return null;
   const saw =
     response === null ? "nothing" : `${response.status} ${JSON.stringify(response.text.slice(-400))}, ${response.end}`;
-  const ends = lines.map(({ outcome, error }) => `${outcome} ${error ?? ""}`).join(" and ");
+  const ends = lines
+    .map(({ outcome, error, migration }) => `${outcome}${migration === null ? "" : ` (${migration})`} ${error ?? ""}`)
+    .join(" and ");
   return `${ask.id} (${manner}, ${ask.api} ${ask.stream ? "stream" : "JSON"} of ${ask.model}) saw ${saw}; recorded: ${ends}: ${wrong}`;
 }
 
@@ -54,7 +58,7 @@ export function judgeSeen(view: View, damaged: boolean): string | null {
   const stayed = view.stayed && !wasOvertaken(view, () => true);
   if (response === null) return stayed ? `${ask.id} (${manner}): no answer at all` : null;
   // what was cut was cut for a reason that the log has
-  const cut: Recorded = { requestId: ask.id, outcome: "cut", status: 200, attempts: 1, error: null };
+  const cut: Recorded = { requestId: ask.id, outcome: "cut", status: 200, attempts: 1, error: null, migration: "off" };
   const wrong = judgeResponse(ask, response, [cut], stayed, damaged);
   return wrong === null ? null : `${ask.id} (${manner}) saw ${response.status} ${response.text.slice(-300)}: ${wrong}`;
 }
@@ -70,6 +74,9 @@ export function wasOvertaken({ response, behind = [] }: View, cut: (id: string) 
 /** Outcomes of answers that were ended by a reset, if they were no streams. */
 export const cutOutcome = /^(cut|engine_timeout|engine_error)$/;
 
+/** The answer broke and was no stream: the log tells what became of each stream that breaks. */
+const brokeAsNoStream = ({ outcome, migration }: Recorded): boolean => outcome === "cut" && migration === null;
+
 function judgeResponse(
   ask: Ask,
   response: ClientResponse,
@@ -80,8 +87,8 @@ function judgeResponse(
   const { status, complete } = response;
   // an answer that is no stream and breaks is reset, and a reset may overtake the bytes before it
   const cut = response.end === "reset" && lines.some(({ outcome }) => cutOutcome.test(outcome));
-  // that may be an error, though a stream was asked for
-  const stream = ask.stream && !lines.some((line) => line.status !== 200);
+  // that may be an error though a stream was asked for, or what a changed byte in its type has made no stream
+  const stream = ask.stream && !lines.some((line) => line.status !== 200 || brokeAsNoStream(line));
   if (status < 200) return stayed && !(cut && !stream) ? "the connection ended without a word" : null;
   if (damaged) return null;
   const streams = status === 200 && response.header("content-type")?.startsWith("text/event-stream") === true;
