@@ -146,11 +146,14 @@ export const conformanceCases: readonly ConformanceCase[] = [
       assert.ok(failing);
       failing.handler = dies;
       const failed = performance.now();
-      for (let sent = 60; sent > 6;) {
-        assert.ok(performance.now() - failed < whileMs, `${sent} of 60 requests go to an engine that always fails`);
+      // One round that it is spared proves nothing: a router may send it little for another reason, such as that it seemed slow
+      // (4 of 60 once), and still count its failures.
+      for (let spared = 0; spared < 5;) {
         const mark = stand.mark();
         await stand.askMany(60, 4);
-        sent = mark.of(failing);
+        const sent = mark.of(failing);
+        spared = sent <= 2 ? spared + 1 : 0;
+        assert.ok(performance.now() - failed < whileMs, `${sent} of 60 requests go to an engine that always fails`);
       }
       // from here on it does not fail, it only takes its time
       const held: RawRequest[] = [];
