@@ -2,10 +2,11 @@
 // of an unbroken run; each of the others is whole or ends with exactly one error in its API's shape, and no `[DONE]`.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ManualClock } from "../../src/clock.ts";
 import { startEngine, type EngineOptions, type RunningEngine } from "../../src/engine/serve.ts";
 import { post, type ClientResponse } from "../helpers/http-client.ts";
 import { startTestRouter } from "../helpers/router.ts";
-import { until } from "../helpers/until.ts";
+import { turns, until } from "../helpers/until.ts";
 import { textOf, type Api } from "./asks.ts";
 import { judgeStream } from "./oracle.ts";
 
@@ -63,10 +64,19 @@ const kinds: readonly Kind[] = [
 ];
 
 test("C1, C2: engines that die under a hundred streams, ten times: whole answers where they can go on, else one error", async (t) => {
-  // 30 ms a token, so that an engine dies in the middle of all that it has, also where a busy machine sends the hundred slowly
-  const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.00165 };
+  // The engines' time is driven: it stands still until the hundred have come, so that an engine dies in the middle of all that it
+  // has however slowly a busy machine sends them.
+  const clock = new ManualClock();
+  const stepMs = 32;
+  let still = false;
+  const driver = setInterval(() => still || clock.advance(stepMs), 25);
+  // a step takes 30 ms, a little less than what each stroke of the driver gives it
+  const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.00165, clock };
   const engines = await Promise.all(Array.from({ length: 4 }, () => startEngine(options)));
-  t.after(() => Promise.all(engines.map((engine) => engine.close())));
+  t.after(async () => {
+    await Promise.all(engines.map((engine) => engine.close()));
+    clearInterval(driver);
+  });
   const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
   const expected = await Promise.all(
     kinds.map(async ({ api, path, body }) =>
@@ -81,11 +91,15 @@ test("C1, C2: engines that die under a hundred streams, ten times: whole answers
   let broken = 0;
   let whole = 0;
   for (let round = 0; round < rounds; round++) {
+    still = true;
     const visits = Array.from({ length: perRound }, async (_, i): Promise<[number, ClientResponse]> => {
       const kind = i % kinds.length;
       const { path, body } = kinds[kind] ?? { path: "", body: {} };
       return [kind, await post(router.port, path, { model: "m", stream: true, ...body })];
     });
+    const arrived = (): number =>
+      engines.reduce((sum, engine) => sum + engine.state().running + engine.state().waiting, 0);
+    await until(() => arrived() === perRound, "all have come to an engine");
     // Those that have just come back get few. Of the others the one with the fewest dies, nearly all of whose requests are
     // streams by then: with two engines in their slow start another one has seventy, and ten rounds of those asked again would be
     // more than may be retried.
@@ -96,9 +110,15 @@ test("C1, C2: engines that die under a hundred streams, ten times: whole answers
       return endpoints.findIndex((endpoint) => fit.includes(endpoint) && endpoint.running === least);
     };
     let doomed = -1;
+    // the first step of an engine has its first request only, the second all others
+    for (let step = 0; step < 4; step++) {
+      clock.advance(stepMs);
+      await turns(20);
+    }
     await until(() => (doomed = doomable()) >= 0, "streams run on an engine");
     const dying = engines[doomed] as RunningEngine;
     dying.crash();
+    still = false;
     for (const [kind, response] of await Promise.all(visits)) {
       const { api, goesOn, errorShape } = kinds[kind] as Kind;
       assert.equal(response.status, 200, response.text);
