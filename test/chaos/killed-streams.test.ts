@@ -72,11 +72,12 @@ test("C1, C2: engines that die under a hundred streams, ten times: whole answers
   const driver = setInterval(() => still || clock.advance(stepMs), 25);
   // a step takes 30 ms, a little less than what each stroke of the driver gives it
   const options: EngineOptions = { models: ["m"], preset: "fast", speed: 0.00165, clock };
-  const engines = await Promise.all(Array.from({ length: 4 }, () => startEngine(options)));
+  const engines: RunningEngine[] = [];
   t.after(async () => {
     await Promise.all(engines.map((engine) => engine.close()));
     clearInterval(driver);
   });
+  for (let i = 0; i < 4; i++) engines.push(await startEngine(options));
   const router = await startTestRouter(t, ["--static-backends", engines.map(({ url }) => url).join(",")]);
   const expected = await Promise.all(
     kinds.map(async ({ api, path, body }) =>
@@ -98,7 +99,7 @@ test("C1, C2: engines that die under a hundred streams, ten times: whole answers
       return [kind, await post(router.port, path, { model: "m", stream: true, ...body })];
     });
     const arrived = (): number =>
-      engines.reduce((sum, engine) => sum + engine.state().running + engine.state().waiting, 0);
+      engines.map((engine) => engine.state()).reduce((sum, { running, waiting }) => sum + running + waiting, 0);
     await until(() => arrived() === perRound, "all have come to an engine");
     // Those that have just come back get few. Of the others the one with the fewest dies, nearly all of whose requests are
     // streams by then: with two engines in their slow start another one has seventy, and ten rounds of those asked again would be
