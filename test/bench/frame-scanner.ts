@@ -2,7 +2,7 @@
 // scanner per stream, one tally for all of them. Runs once per read, 30,000 times a second: it copies only where a
 // frame's mark or send time was cut in two.
 import { DelayHistogram } from "./delay-histogram.ts";
-import { SENT_DIGITS, readSentNs } from "./sse-marks.ts";
+import { SENT_DIGITS, monotonicNs, readSentNs } from "./sse-marks.ts";
 
 /** What all streams of a run have seen; counts only while `measuring`. */
 export class FrameTally {
@@ -16,6 +16,12 @@ export class FrameScanner {
   readonly #timed: boolean;
   readonly #tally: FrameTally;
   #carried: Buffer | undefined;
+  /**
+   * A read that held one frame, and where its mark was: nearly all are like it. Frames with a send time all have one length, so
+   * that there is none beside it in another read of this length with a mark at this place.
+   */
+  #usualLength = -1;
+  #usualAt = 0;
 
   /** `timed`: the mark is followed by a send time. */
   constructor(mark: Buffer, timed: boolean, tally: FrameTally) {
@@ -24,15 +30,17 @@ export class FrameScanner {
     this.#tally = tally;
   }
 
-  /** Takes the next bytes, which may be overwritten afterwards; how many frames became whole. */
-  push(bytes: Buffer): number {
-    let data = bytes;
+  /** Takes the next bytes, [0, length) of `buf`, which may be overwritten afterwards; how many frames became whole. */
+  push(buf: Buffer, length = buf.length): number {
+    if (length === this.#usualLength && this.#carried === undefined && this.#isMark(buf, this.#usualAt)) {
+      this.#count(buf, this.#usualAt + this.#mark.length);
+      return 1;
+    }
+    let data = buf.subarray(0, length);
     if (this.#carried !== undefined) {
-      data = Buffer.concat([this.#carried, bytes]);
+      data = Buffer.concat([this.#carried, data]);
       this.#carried = undefined;
     }
-    const tally = this.#tally;
-    const nowNs = this.#timed && tally.measuring ? Number(process.hrtime.bigint()) : 0;
     const tail = this.#timed ? SENT_DIGITS : 0;
     let frames = 0;
     let at = 0;
@@ -42,15 +50,30 @@ export class FrameScanner {
       if (found < 0 || after + tail > data.length) {
         const rest = found < 0 ? this.#partialMark(data, at) : found;
         if (rest < data.length) this.#carried = Buffer.from(data.subarray(rest));
+        else if (frames === 1 && this.#timed && data.length === length) {
+          this.#usualLength = length;
+          this.#usualAt = at - tail - this.#mark.length;
+        }
         return frames;
       }
       frames++;
-      if (tally.measuring) {
-        tally.frames++;
-        if (this.#timed) tally.delays.add((nowNs - readSentNs(data, after)) / 1e6);
-      }
+      this.#count(data, after);
       at = after + tail;
     }
+  }
+
+  #isMark(buf: Buffer, at: number): boolean {
+    const mark = this.#mark;
+    for (let i = 0; i < mark.length; i++) if (buf[at + i] !== mark[i]) return false;
+    return true;
+  }
+
+  /** @param after where the send time is */
+  #count(data: Buffer, after: number): void {
+    const tally = this.#tally;
+    if (!tally.measuring) return;
+    tally.frames++;
+    if (this.#timed) tally.delays.add((monotonicNs() - readSentNs(data, after)) / 1e6);
   }
 
   /** Where a mark begins that the end of `data` cuts in two; `data.length` where none does. */

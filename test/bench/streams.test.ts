@@ -9,7 +9,7 @@ import { startFakeEngines } from "./overhead/fake-engine.ts";
 import { RequestScanner } from "./overhead/request-scanner.ts";
 import type { ScannedRequest } from "./overhead/request-scanner.ts";
 import { FrameScanner, FrameTally } from "./frame-scanner.ts";
-import { SENT_MARK, frameHalves, sentNow } from "./sse-marks.ts";
+import { SENT_MARK, SentFrame, monotonicNs, readSentNs } from "./sse-marks.ts";
 import { runStreams } from "./streams.ts";
 
 test("streams from the fake engines arrive without error and with their delays", async () => {
@@ -47,8 +47,8 @@ test("refused connections, error answers and streams that end are counted with t
 });
 
 test("a frame is counted once however its bytes are cut", () => {
-  const { before, after } = frameHalves("x");
-  const bytes = Buffer.from((before + sentNow() + after).repeat(3));
+  const frame = new SentFrame("x");
+  const bytes = Buffer.concat([1, 2, 3].map(() => Buffer.from(frame.now())));
   for (let cut = 0; cut <= bytes.length; cut++) {
     const tally = new FrameTally();
     tally.measuring = true;
@@ -58,6 +58,39 @@ test("a frame is counted once however its bytes are cut", () => {
     assert.equal(tally.delays.count, 3);
     assert.ok(tally.delays.maxMs < 60_000, "the digits were read whole");
   }
+});
+
+test("reads that are alike are counted one by one, and one that is not like them is looked at anew", () => {
+  const frame = new SentFrame("x");
+  const tally = new FrameTally();
+  tally.measuring = true;
+  const scanner = new FrameScanner(SENT_MARK, true, tally);
+  const shared = Buffer.alloc(4096, SENT_MARK); // what lies behind a read is not of it
+  const read = (bytes: Buffer): number => {
+    bytes.copy(shared);
+    return scanner.push(shared, bytes.length);
+  };
+  for (let i = 0; i < 3; i++) assert.equal(read(frame.now()), 1);
+  const bytes = Buffer.from(frame.now());
+  const cut = bytes.indexOf(SENT_MARK) + 3;
+  assert.equal(read(Buffer.concat([bytes, bytes])), 2);
+  assert.equal(read(bytes.subarray(0, cut)), 0);
+  assert.equal(read(Buffer.concat([bytes.subarray(cut), bytes.subarray(0, cut)])), 1);
+  assert.equal(read(bytes.subarray(cut)), 1);
+  assert.equal(read(bytes), 1);
+  assert.equal(tally.delays.count, 8);
+});
+
+test("a frame says when it was sent, also while an earlier one is still being read", () => {
+  const frame = new SentFrame("x");
+  const before = monotonicNs();
+  const first = frame.now();
+  const sent = readSentNs(first, first.indexOf(SENT_MARK) + SENT_MARK.length);
+  assert.ok(sent >= Math.floor(before) && sent <= Math.ceil(monotonicNs()), `${sent}`);
+  const copy = Buffer.from(first);
+  frame.keep();
+  assert.notEqual(frame.now(), first);
+  assert.deepEqual(first, copy);
 });
 
 test("requests are found in any split, sized or chunked, one behind the other", () => {

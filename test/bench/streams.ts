@@ -1,8 +1,11 @@
 // Many concurrent SSE streams against one URL, on raw sockets: counts frames, failures and how late each frame was.
 // The overhead benchmark drives every candidate with it, the full test tier the real router. It must cost little, as it
-// shares its core with the engines: one shared read buffer, no parsing beyond a search for the send time.
+// shares its core with the engines: one shared read buffer, reads past Node's streams as in the router (decision 0011), no
+// parsing beyond a search for the send time.
 import net from "node:net";
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
+import { readPastSocket } from "../../src/http/stream-binding.ts";
 import { FrameScanner, FrameTally } from "./frame-scanner.ts";
 import { SENT_MARK } from "./sse-marks.ts";
 
@@ -94,26 +97,29 @@ class Stream {
       noDelay: true,
       onread: {
         buffer: readBuffer,
-        callback: (count) => {
-          this.#read(readBuffer.subarray(0, count));
+        callback: (length) => {
+          this.#read(length);
           return true;
         },
       },
     });
+    this.#socket.once("connect", () => readPastSocket(this.#socket, (length) => this.#read(length)));
     this.#socket.on("error", (error: NodeJS.ErrnoException) => this.fail(error.code ?? error.message));
     this.#socket.on("end", () => this.fail("closed by the peer"));
     this.#socket.on("close", () => this.fail("closed by the peer"));
     this.#socket.write(target.request);
   }
 
-  #read(bytes: Buffer): void {
+  /** Takes what came into the read buffer, which stays the one. */
+  #read(length: number): undefined {
     if (this.#head.length < STATUS_END) {
-      this.#head += bytes.toString("latin1", 0, STATUS_END);
+      this.#head += readBuffer.toString("latin1", 0, Math.min(length, STATUS_END));
       if (this.#head.length >= STATUS_END && this.#head.slice(9, STATUS_END) !== "200") {
-        return this.fail(`answered ${this.#head.slice(9, STATUS_END)}`);
+        this.fail(`answered ${this.#head.slice(9, STATUS_END)}`);
+        return;
       }
     }
-    if (this.#scanner.push(bytes) === 0) return;
+    if (this.#scanner.push(readBuffer, length) === 0) return;
     this.lastFrameMs = performance.now();
     if (this.started) return;
     this.started = true;

@@ -1,9 +1,9 @@
 // 600 streams at a frame per 20 ms for a minute, as 600 people reading: the engines, the router and the load are processes
 // of their own, and the same load without a router is the control. No frame may be lost, none may be late, and nothing may
-// be left when all have gone. Delays are compared only while nobody else uses the machine: they would be the neighbour's; and
-// on a machine that is too slow for 600 streams through any router, with as many as it has room for.
+// be left when all have gone. Delays are compared only while nobody else uses the machine: they would be the neighbour's. A
+// machine whose cores are full with 600 streams is asked again with as many as it has room for.
 import assert from "node:assert/strict";
-import { fork } from "node:child_process";
+import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { availableParallelism } from "node:os";
@@ -19,20 +19,41 @@ const controlSeconds = 10;
 const frameMs = 20;
 const allowedMs = 20;
 /**
- * Part of the machine that engines and load may need without a router, for the delays with one to be its own and not those of
- * full cores: the router's reads and writes cost about as much again. Judged by the control, so that no router excuses itself.
+ * Part of their cores that engines and load may need without a router, for lateness with one to be its own and not that of full
+ * cores: its reads and writes cost somewhat more. Judged by the control, so that no router excuses itself.
  */
-const roomy = 0.35;
+const roomy = 0.7;
 /** Cores that others may use while delays are compared: three busy processes of our own need two. */
 const foreignLimit = 0.3;
 
-/** Four engines in a process; their origins. */
-async function startEngines(t: TestContext): Promise<string[]> {
+/** Four engines in a process. */
+async function startEngines(t: TestContext): Promise<{ urls: string[]; pid: number }> {
   const program = fileURLToPath(new URL("../bench/overhead/fake-engine.ts", import.meta.url));
   const child = fork(program, ["--engines", "4", "--frame-ms", String(frameMs)]);
   t.after(() => child.disconnect());
   const [{ ports }] = (await once(child, "message")) as [{ ports: number[] }];
-  return ports.map((port) => `http://127.0.0.1:${port}`);
+  assert.ok(child.pid !== undefined);
+  return { urls: ports.map((port) => `http://127.0.0.1:${port}`), pid: child.pid };
+}
+
+/**
+ * The router gets a core of its own and the load and the engines the others, as with clients and engines on other machines:
+ * what is measured is the router's lateness, not how the system shares out its cores. The control has the same cores.
+ */
+function setCoresAside(router: number, others: readonly number[]): void {
+  const last = availableParallelism() - 1;
+  if (last === 0) return;
+  const pins: [number, string][] = [
+    [router, String(last)],
+    ...others.map((pid): [number, string] => [pid, `0-${last - 1}`]),
+  ];
+  for (const [pid, cores] of pins) {
+    const { status, error, stderr } = spawnSync("taskset", ["-a", "-c", "-p", cores, String(pid)], {
+      encoding: "utf8",
+    });
+    if (status === 0) continue;
+    process.stdout.write(`no core is set aside: taskset (Debian: util-linux): ${error?.message ?? stderr}\n`);
+  }
 }
 
 interface Run extends StreamsResult {
@@ -68,23 +89,26 @@ async function run(what: string, url: string | readonly string[], count: number,
 
 /** As many streams as the machine has room for, by what the control took; when fewer, with some reserve. */
 function affordable({ streams: had, busyCores }: Run): number {
-  const limit = roomy * availableParallelism();
+  const limit = roomy * Math.max(1, availableParallelism() - 1);
   return busyCores <= limit ? had : Math.floor((0.9 * had * limit) / busyCores);
 }
 
-/** Whether the router's run could be compared; throws where it falls behind the control. */
+/** Whether the router's run could be compared, and was on time; throws where it is late on a machine with room. */
 function judged(control: Run, routed: Run): boolean {
   if (Math.max(control.foreignCores, routed.foreignCores) > foreignLimit) return false;
-  if (affordable(control) < control.streams) return false;
   const rate = ({ frames, seconds }: Run): number => frames / seconds;
-  assert.ok(rate(routed) > 0.99 * rate(control), `${rate(routed)} frames/s, ${rate(control)} without the router`);
-  const limit = control.delayP99Ms + allowedMs;
-  assert.ok(routed.delayP99Ms <= limit, `p99 ${routed.delayP99Ms} ms, ${control.delayP99Ms} ms without the router`);
-  return true;
+  const late = routed.delayP99Ms - control.delayP99Ms;
+  const said = `${routed.streams} streams: p99 ${late.toFixed(1)} ms above the control's, of ${allowedMs}`;
+  process.stdout.write(`${said}\n`);
+  if (late <= allowedMs && rate(routed) > 0.99 * rate(control)) return true;
+  if (affordable(control) < control.streams) return false;
+  throw new assert.AssertionError({
+    message: `${said}; ${rate(routed)} frames/s, ${rate(control)} without the router`,
+  });
 }
 
 test("600 streams for a minute lose nothing, are not late, and leave nothing behind", async (t) => {
-  const engines = await startEngines(t);
+  const { urls: engines, pid: enginesPid } = await startEngines(t);
   const models = engines.map(() => "bench").join(",");
   const argv = [
     "--host",
@@ -102,6 +126,7 @@ test("600 streams for a minute lose nothing, are not late, and leave nothing beh
     from += (await router.says(/is ready and serves bench/, from)).index + 1;
   }
 
+  setCoresAside(router.pid, [enginesPid, process.pid]);
   let compared = false;
   let now = streams;
   for (const seconds of roundSeconds) {

@@ -9,7 +9,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { parseArgs } from "node:util";
 import { RequestScanner } from "./request-scanner.ts";
 import type { ScannedRequest } from "./request-scanner.ts";
-import { frameHalves, sentNow } from "../sse-marks.ts";
+import { Outlet } from "../../../src/http/outlet.ts";
+import { SentFrame } from "../sse-marks.ts";
 
 const ANSWER_BYTES = 560;
 const MODELS = JSON.stringify({
@@ -19,7 +20,7 @@ const MODELS = JSON.stringify({
   ],
 });
 const COMPLETION = completionOf(ANSWER_BYTES);
-const FRAME = frameHalves("a58afe54332767be");
+const FRAME = new SentFrame("a58afe54332767be");
 const STREAM_END = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
 
 /** A chat completion of exactly `bytes` bytes. */
@@ -51,7 +52,7 @@ function streamHead(): string {
 }
 
 interface OpenStream {
-  readonly socket: Socket;
+  readonly outlet: Outlet;
   framesLeft: number;
 }
 
@@ -70,21 +71,22 @@ class FakeEngine {
   }
 
   #accept(socket: Socket): void {
-    const scanner = new RequestScanner((request) => this.#answer(socket, request));
+    const outlet = new Outlet(socket, () => undefined);
+    const scanner = new RequestScanner((request) => this.#answer(socket, outlet, request));
     socket.on("data", (chunk: Buffer) => scanner.push(chunk));
     socket.on("error", () => socket.destroy()); // a client that leaves is part of the load, not a failure
     socket.on("close", () => this.#streams.delete(socket));
   }
 
-  #answer(socket: Socket, request: ScannedRequest): void {
+  #answer(socket: Socket, outlet: Outlet, request: ScannedRequest): void {
     if (request.method === "POST" && request.stream) {
-      socket.write(streamHead(), "latin1");
-      this.#streams.set(socket, { socket, framesLeft: request.frames > 0 ? request.frames : Number.POSITIVE_INFINITY });
-    } else if (request.method === "POST") socket.write(jsonAnswer(COMPLETION), "latin1");
-    else if (request.path === "/v1/models") socket.write(jsonAnswer(MODELS), "latin1");
+      outlet.write(streamHead());
+      this.#streams.set(socket, { outlet, framesLeft: request.frames > 0 ? request.frames : Number.POSITIVE_INFINITY });
+    } else if (request.method === "POST") outlet.write(jsonAnswer(COMPLETION));
+    else if (request.path === "/v1/models") outlet.write(jsonAnswer(MODELS));
     else if (request.path === "/health" || request.path === "/ready") {
-      socket.write(`HTTP/1.1 200 OK\r\ndate: ${date}\r\nserver: uvicorn\r\ncontent-length: 0\r\n\r\n`, "latin1");
-    } else socket.write(jsonAnswer('{"detail":"Not Found"}', "404 Not Found"), "latin1");
+      outlet.write(`HTTP/1.1 200 OK\r\ndate: ${date}\r\nserver: uvicorn\r\ncontent-length: 0\r\n\r\n`);
+    } else outlet.write(jsonAnswer('{"detail":"Not Found"}', "404 Not Found"));
   }
 
   /** Steps stand on an absolute grid: a late one does not push back the next. */
@@ -96,11 +98,12 @@ class FakeEngine {
 
   #step(): void {
     this.#nextStepMs += this.#frameMs;
-    for (const stream of this.#streams.values()) {
-      stream.socket.write(FRAME.before + sentNow() + FRAME.after, "latin1");
+    for (const [socket, stream] of this.#streams) {
+      stream.outlet.write(FRAME.now());
+      if (stream.outlet.queuedBytes > 0) FRAME.keep();
       if (--stream.framesLeft > 0) continue;
-      this.#streams.delete(stream.socket);
-      stream.socket.write(STREAM_END, "latin1");
+      this.#streams.delete(socket);
+      stream.outlet.write(STREAM_END);
     }
     this.#scheduleStep();
   }
