@@ -47,8 +47,6 @@ const narrowCore = { maxNumSeqs: 4, numGpuBlocks: 48, maxModelLen: 1024, policy:
 const bursts: readonly Burst[] = [1, 4, 16, 64].map((streams) => ({ streams, promptTokens: 256, maxTokens: 32 }));
 /** Bursts of a kind: short ones are repeated more often, so that each kind has about as many streams. */
 const repeats = (burst: Burst): number => Math.max(1, Math.floor(4 / burst.streams));
-/** The same prompts with few steps behind them: what has to be warm is warm then, and a slow processor is not kept for a minute. */
-const warmingBursts: readonly Burst[] = bursts.map((burst) => ({ ...burst, maxTokens: 4 }));
 
 /** Runs that may differ so much from one another, and simulations from them: parts of the value. */
 const repeatable = 0.15;
@@ -75,21 +73,17 @@ const budgetMs = 100_000;
 async function measure(origin: string, apiKey: string | null, rounds: number): Promise<readonly [Timing[], Timing[]]> {
   const beganMs = performance.now();
   const usedMs = (): number => performance.now() - beganMs;
-  await measureRound(origin, apiKey, warmingBursts);
-  if (usedMs() < budgetMs / 10) await measureRound(origin, apiKey, warmingBursts);
+  await measureRound(origin, apiKey);
+  if (usedMs() < budgetMs / 10) await measureRound(origin, apiKey);
   const halves: readonly [Timing[], Timing[]] = [[], []];
   for (let round = 0; round < rounds && (round < 2 || usedMs() < budgetMs); round += 2)
-    for (const half of halves) for (const one of await measureRound(origin, apiKey, bursts)) gather(half, one);
+    for (const half of halves) for (const one of await measureRound(origin, apiKey)) gather(half, one);
   return halves;
 }
 
-async function measureRound(
-  origin: string,
-  apiKey: string | null,
-  kinds: readonly Burst[],
-): Promise<readonly Timing[]> {
+async function measureRound(origin: string, apiKey: string | null): Promise<readonly Timing[]> {
   const round: Timing[] = [];
-  for (const burst of kinds)
+  for (const burst of bursts)
     for (let repeat = 0; repeat < repeats(burst); repeat++) round.push(await measureBurst(origin, apiKey, burst));
   return round;
 }
