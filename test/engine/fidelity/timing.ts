@@ -118,8 +118,8 @@ export function fit(measured: readonly Timing[], kvBlocks: number, options: Simu
     const its = cost(values);
     if (its < bestCost) [best, bestCost] = [values, its];
   };
-  for (const b0 of [1, 1.5, 2.5])
-    for (const b1Us of [2, 5, 10, 20, 40, 80])
+  for (const b0 of [0.25, 0.5, 1, 1.5, 2.5])
+    for (const b1Us of [2, 5, 10, 20, 40, 80, 160, 320])
       for (const requestUs of [200, 500, 1000, 2000, 5000]) take([b0 * (steps[0] ?? 0), b1Us, requestUs, ...steps]);
   for (let factor = 1.5; factor > 1.02; factor = Math.sqrt(factor))
     for (let at = 0; at < best.length; at++)
