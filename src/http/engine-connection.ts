@@ -143,7 +143,7 @@ export class EngineConnection implements ResponseSink {
     this.#answered = false;
     this.#parser.reset(headRequest);
     // one-byte strings are the cheapest way from two places into one system call
-    if (typeof body === "string") this.#outlet.write(head + body);
+    if (typeof body === "string") this.#outlet.writeSoon(head + body);
     else this.#outlet.writeAll(head, body);
   }
 
@@ -296,7 +296,14 @@ export class EngineConnection implements ResponseSink {
       this.#close();
       return;
     }
-    this.#answered = true;
+    if (!this.#answered) {
+      // an engine that speaks unasked, or of a request before this one: these bytes answer nothing that has been sent
+      if (this.#outlet.waits) {
+        this.#fail("closed", "bytes before the request had left");
+        return;
+      }
+      this.#answered = true;
+    }
     this.readAtMs = this.#clock.nowMs();
     let used: number;
     try {

@@ -23,6 +23,8 @@ export interface ExchangeHost {
   readBody(exchange: Exchange, maxBytes: number): void;
   /** @returns false when the socket has taken less than it likes to hold: see `needsDrain` */
   writeBytes(bytes: Buffer | string): boolean;
+  /** A message that is whole, as latin1 text: it may leave with others at the end of this turn of the event loop. */
+  writeSoon(text: string): void;
   /** The same for text and bytes in one go. */
   writeAll(head: string, bytes: Buffer): void;
   /** Whether bytes are still queued in our process. */
@@ -187,6 +189,12 @@ export class Exchange {
     if (head === null) return this.#host.writeBytes(text);
     this.#pendingHead = null;
     return this.#host.writeBytes(head + text);
+  }
+
+  /** Sends all of a body, as short latin1 text; with the answers of others, where there are many. */
+  writeWhole(text: string): void {
+    this.#host.writeSoon((this.#pendingHead ?? "") + text);
+    this.#pendingHead = null;
   }
 
   /** Sends a piece of a body of unknown length and frames it: as a chunk, or as it is where there are none. */

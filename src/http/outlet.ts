@@ -3,12 +3,15 @@
 // comes behind it here, to leave in one go. TLS, and a Node that is not as expected, write by the socket.
 import { getSystemErrorName } from "node:util";
 import type net from "node:net";
+import { departures, type Departing, type Departures } from "./departures.ts";
 import { handleOf, streamBinding, type StreamBinding, type StreamHandle, type WriteRequest } from "./stream-binding.ts";
 
 /** With so many bytes waiting a writer had better pause: what Node's streams like to hold. */
 const likedBytes = 64 * 1024;
+/** Longer ones do not wait for others: what sending them takes is mostly their bytes. */
+const soonBytes = 16 * 1024;
 
-export class Outlet {
+export class Outlet implements Departing {
   readonly #socket: net.Socket;
   readonly #binding: StreamBinding | null;
   /** null = by the socket, for good or for now. */
@@ -20,11 +23,20 @@ export class Outlet {
   #behind: (Buffer | string)[] = [];
   #behindBytes = 0;
   #owesDrain = false;
+  /** A message that leaves with those of others; "" = none. */
+  #soon = "";
   readonly #onDrain: () => void;
+  readonly #departures: Departures;
 
   /** @param onDrain everything has been taken, after {@link needsDrain} */
-  constructor(socket: net.Socket, onDrain: () => void, binding: StreamBinding | null = streamBinding) {
+  constructor(
+    socket: net.Socket,
+    onDrain: () => void,
+    binding: StreamBinding | null = streamBinding,
+    together: Departures = departures,
+  ) {
     this.#socket = socket;
+    this.#departures = together;
     this.#onDrain = onDrain;
     this.#binding = "encrypted" in socket ? null : binding;
     socket.on("drain", onDrain);
@@ -32,7 +44,8 @@ export class Outlet {
 
   /** Bytes that wait in this process; those of a buffer are still read from it. */
   get queuedBytes(): number {
-    return this.#handle === null ? this.#socket.writableLength : this.#onWay + this.#behindBytes;
+    if (this.#handle === null) return this.#socket.writableLength;
+    return this.#onWay + this.#behindBytes + this.#soon.length;
   }
 
   /** More is waiting than is good: stop producing until the drain. */
@@ -46,6 +59,7 @@ export class Outlet {
    * @returns false = see {@link needsDrain}
    */
   write(data: Buffer | string): boolean {
+    if (this.#soon !== "") this.leave();
     const handle = this.#handle ?? this.#open();
     if (handle === null) {
       return typeof data === "string" ? this.#socket.write(data, "latin1") : this.#socket.write(data);
@@ -60,8 +74,38 @@ export class Outlet {
     return this.#wrote(request, status, data);
   }
 
+  /**
+   * Sends a whole message, which may wait for the end of this turn to leave with others (see {@link Departures}); whatever is
+   * written next leaves behind it.
+   * @param text latin1
+   */
+  writeSoon(text: string): void {
+    const handle = this.#handle ?? this.#open();
+    const busy = this.#onWay > 0 || this.#soon !== "";
+    if (handle === null || busy || text.length > soonBytes || !this.#departures.gathers()) {
+      this.write(text);
+      return;
+    }
+    this.#soon = text;
+    this.#departures.add(this);
+  }
+
+  /** Whether {@link writeSoon} keeps something back. */
+  get waits(): boolean {
+    return this.#soon !== "";
+  }
+
+  /** Sends what {@link writeSoon} has kept back. */
+  leave(): void {
+    const text = this.#soon;
+    this.#soon = "";
+    // to a connection that is gone it fails, which the socket is asked about only then: it has long left the processor's cache
+    if (text !== "") this.write(text);
+  }
+
   /** Text and bytes in one system call. */
   writeAll(head: string, pieces: readonly Buffer[]): void {
+    if (this.#soon !== "") this.leave();
     const handle = this.#handle ?? this.#open();
     if (handle === null) {
       const socket = this.#socket;
@@ -79,6 +123,7 @@ export class Outlet {
 
   /** Ends our side behind all that was written. */
   end(): void {
+    this.leave();
     if (this.#handle !== null && this.#behindBytes > 0) this.#writeWaiting(this.#handle);
     this.#socket.end();
   }

@@ -149,6 +149,7 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   }
 
   destroy(): void {
+    this.#outlet.leave();
     this.#onClose();
   }
 
@@ -202,6 +203,10 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
     return this.#closed || this.#outlet.write(bytes);
   }
 
+  writeSoon(text: string): void {
+    if (!this.#closed) this.#outlet.writeSoon(text);
+  }
+
   writeAll(head: string, bytes: Buffer): void {
     if (!this.#closed) this.#outlet.writeAll(head, [bytes]);
   }
@@ -225,6 +230,8 @@ export class ServerConnection implements RequestSink, ExchangeHost, Sweepable {
   cut(): void {
     this.#exchange = null;
     if (this.#closed) return;
+    // the answer before this one
+    this.#outlet.leave();
     this.#closed = true;
     // A reset: a client must not take it for a proper end. TLS has none and throws when asked for one; there the missing
     // close_notify says the same. Nor can one be made of a socket whose end is on its way: Node would lose its handle.

@@ -330,7 +330,7 @@ export class ProxiedRequest implements BodyReader, RelayOwner, Sweepable, Queued
     whole: string | null = null,
   ): void {
     this.#client.begin(head, stream, length, now);
-    if (whole !== null) this.exchange.writeText(whole);
+    if (whole !== null) this.exchange.writeWhole(whole);
     this.#record.answering(head.status);
     if (stream && this.#attempt !== null) this.#record.firstToken(this.#attempt, now);
     this.answered(head, stream, now);

@@ -5,6 +5,7 @@ import net from "node:net";
 import { test, type TestContext } from "node:test";
 import tls from "node:tls";
 import { ManualClock } from "../../src/clock.ts";
+import { departures } from "../../src/http/departures.ts";
 import type {
   EngineAddress,
   EngineConnection,
@@ -254,6 +255,26 @@ test("a request sent in the turn in which bytes followed the last answer fails, 
   await until(() => second.over, "the second request is over");
   const failure = only(second);
   assert.deepEqual([failure.reused, failure.answered, second.text], [true, false, ""]);
+});
+
+// A request waits for the end of the turn where many come; what is read until then was taken for its answer.
+test("a request that has not left yet fails when the engine speaks unasked, and is not sent", async (t) => {
+  const engine = await engineOf(t, (socket) => socket.write(ok));
+  const { pool } = poolOf(engine.address);
+  await ask(pool);
+  // until the next message waits
+  while (!departures.gathers());
+  const receiver = new Receiver();
+  // from a timer on the next thing is reading, and then the end of the turn
+  setTimeout(() => {
+    engine.sockets[0]?.write(ok);
+    pool.acquire(false).send(head, "x", false, receiver);
+  });
+  await until(() => receiver.over, "the request is over");
+  await until(() => engine.gone === 1, "the connection is closed");
+  const failure = only(receiver);
+  assert.deepEqual([failure.kind, failure.reused, failure.answered], ["closed", true, false]);
+  assert.equal(engine.requests.length, 1);
 });
 
 test("an answer that came before the request was taken ends the connection", async (t) => {

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { test, type TestContext } from "node:test";
 import fc from "fast-check";
+import { Departures } from "../../src/http/departures.ts";
 import { Outlet } from "../../src/http/outlet.ts";
 import { handleOf, streamBinding, type StreamBinding } from "../../src/http/stream-binding.ts";
 
@@ -65,20 +66,52 @@ test("the Node that runs this has handles as they are expected", async (t) => {
   assert.ok(handleOf(near) !== null);
 });
 
+test("a message that waits is counted until the turn ends, and leaves before what is written behind it", async (t) => {
+  const { near, far } = await pair(t);
+  const ends: (() => void)[] = [];
+  const outlet = new Outlet(near, () => undefined, streamBinding, new Departures((end) => ends.push(end)));
+  outlet.writeSoon("one ");
+  assert.equal(outlet.queuedBytes, 4);
+  ends.shift()?.();
+  assert.equal(outlet.queuedBytes, 0);
+  outlet.writeSoon("two ");
+  outlet.write("three ");
+  outlet.writeSoon("four ");
+  outlet.writeSoon("five");
+  assert.equal(outlet.queuedBytes, 0, "nothing overtakes it");
+  const all = readAll(far);
+  outlet.end();
+  for (const end of ends) end();
+  assert.equal((await all).toString(), "one two three four five");
+});
+
+test("a message that waits is dropped with its connection", async (t) => {
+  const { near } = await pair(t);
+  const ends: (() => void)[] = [];
+  const outlet = new Outlet(near, () => undefined, streamBinding, new Departures((end) => ends.push(end)));
+  near.on("error", () => assert.fail("nothing is written any more"));
+  outlet.writeSoon("to nobody");
+  near.destroy();
+  ends[0]?.();
+  assert.equal(outlet.queuedBytes, 0);
+  await once(near, "close");
+});
+
 for (const [way, binding] of ways) {
   test(`${way}: whatever is written arrives in order, and nothing stays counted`, async (t) => {
     const sizes = fc.oneof(fc.nat(300), fc.integer({ min: 15_000, max: 70_000 }), fc.nat(400_000));
-    const piece = fc.record({ kind: fc.constantFrom("text", "bytes", "all"), size: sizes, parts: fc.nat(3) });
+    const piece = fc.record({ kind: fc.constantFrom("text", "bytes", "all", "soon"), size: sizes, parts: fc.nat(3) });
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 20 }), fc.boolean(), async (pieces, slow) => {
         const { near, far } = await pair(t);
-        const outlet = new Outlet(near, () => undefined, binding);
+        const outlet = new Outlet(near, () => undefined, binding, new Departures(setImmediate));
         const expected: Buffer[] = [];
         const all = slow ? null : readAll(far);
         for (const [i, { kind, size, parts }] of pieces.entries()) {
           const bytes = Buffer.alloc(size, i + 160);
           if (kind === "text") outlet.write(bytes.toString("latin1"));
           else if (kind === "bytes") outlet.write(bytes);
+          else if (kind === "soon") outlet.writeSoon(bytes.toString("latin1"));
           else outlet.writeAll(`head ${i}\r\n`, Array<Buffer>(parts).fill(bytes));
           if (kind === "all") expected.push(Buffer.from(`head ${i}\r\n`), ...Array<Buffer>(parts).fill(bytes));
           else expected.push(bytes);

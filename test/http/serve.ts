@@ -30,7 +30,7 @@ export interface Fixture {
 }
 
 /**
- * `/echo` answers with the body, `/own` at once without reading it, `/hold` never, `/big` with 64 MiB, `/endless` with
+ * `/echo` answers with the body, `/whole` so with a message that may wait for others, `/cut` breaks off, `/own` at once without reading it, `/hold` never, `/big` with 64 MiB, `/endless` with
  * chunks without end.
  */
 export async function serve(t: TestContext, serverTls: ServerTls | null = null): Promise<Fixture> {
@@ -55,6 +55,8 @@ export async function serve(t: TestContext, serverTls: ServerTls | null = null):
         onBodyChunk: (buf, start, end) => void pieces.push(Buffer.from(buf.subarray(start, end))),
         onBodyEnd: () => {
           if (target === "/hold") held.push(exchange);
+          else if (target === "/cut") exchange.cut();
+          else if (target.startsWith("/whole")) answerWhole(exchange, Buffer.concat(pieces));
           else if (target === "/big") exchange.answer(200, [], Buffer.alloc(64 * 1024 * 1024, "x"));
           else exchange.answer(200, ["x-target", target], Buffer.concat(pieces));
         },
@@ -77,6 +79,13 @@ export async function serve(t: TestContext, serverTls: ServerTls | null = null):
     return client;
   };
   return { server, clock, port, told, held, gone, bodyErrors, connect };
+}
+
+/** As an engine's short answer passes. */
+function answerWhole(exchange: Exchange, body: Buffer): void {
+  exchange.begin(renderHead(200, "", ["x-target", exchange.head.target]), body.length);
+  exchange.writeWhole(body.toString("latin1"));
+  exchange.end();
 }
 
 export function request(target: string, body = "", fields: readonly string[] = [], version = "HTTP/1.1"): string {

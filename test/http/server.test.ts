@@ -49,6 +49,39 @@ test("pipelined requests within what is held are all answered in order", async (
   }
 });
 
+test("answers that wait for others leave in order with those that do not", async (t) => {
+  const { connect } = await serve(t);
+  const client = await connect();
+  const targets = Array.from({ length: 200 }, (_, i) => `/${i % 3 === 0 ? "echo" : "whole"}/${i}`);
+  client.write(targets.map((target) => request(target, "body")).join(""));
+  for (const target of targets) {
+    const response = await client.response();
+    assert.deepEqual([response.header("x-target"), response.text], [target, "body"]);
+  }
+});
+
+// Found in review: the second request's end took the answer with it that was complete and waited for the end of the turn.
+test("an answer that waits for others is not lost to what ends the connection in the same turn", async (t) => {
+  const { connect, server } = await serve(t);
+  const ends: readonly ((client: RawClient) => void)[] = [
+    (client) => client.write(request("/whole", "all", ["Connection: close"])),
+    (client) => client.write(request("/whole", "all") + request("/cut")),
+    (client) => client.write(`${request("/whole", "all")}GET nonsense`),
+    (client) => {
+      client.socket.allowHalfOpen = true;
+      client.socket.end(request("/whole", "all"));
+    },
+  ];
+  for (const end of ends) {
+    const client = await connect();
+    end(client);
+    const response = await client.response();
+    assert.deepEqual([response.complete, response.text], [true, "all"]);
+    client.close();
+  }
+  await until(() => server.connections === 0, "the connections are gone");
+});
+
 // The socket was paused once, and a client that left then was not seen: its engine worked on for nobody.
 test("a client that pipelines more than is held gets its answer, and then the end of the connection", async (t) => {
   const { held, connect } = await serve(t);

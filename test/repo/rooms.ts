@@ -134,6 +134,7 @@ export const exceptions: readonly {
   { what: "time", file: "console/page.ts", why: "a script for the browser, kept as text" },
   { what: "timers", file: "console/page.ts", why: "a script for the browser, kept as text" },
   { what: "time", file: "console/web/api.ts", why: "runs in the browser" },
+  { what: "timers", file: "http/departures.ts", why: "the end of a turn of the event loop, which is no time" },
   {
     what: "timers",
     file: "observe/log.ts",
