@@ -67,20 +67,25 @@ const fieldNames = {
   cached_tokens: "cachedTokens",
   cache_read_input_tokens: "cachedTokens",
 } as const satisfies Record<string, keyof Usage>;
-const known = Object.entries(fieldNames).map(([name, field]) => ({ bytes: Buffer.from(name), field }));
+/** By their length, as most names are told apart by it. */
+const known: { readonly bytes: Buffer; readonly field: keyof Usage }[][] = [];
+for (const [name, field] of Object.entries(fieldNames))
+  (known[name.length] ??= []).push({ bytes: Buffer.from(name), field });
 
 /** Reads a count whose name is known. */
 function take(usage: Usage, view: Buffer, start: number, end: number, value: number): boolean {
-  for (const { bytes, field } of known) {
-    if (bytes.length !== end - start) continue;
+  const length = end - start;
+  for (const { bytes, field } of known[length] ?? []) {
     let i = 0;
-    while (i < bytes.length && view[start + i] === bytes[i]) i++;
-    if (i < bytes.length) continue;
+    while (i < length && view[start + i] === bytes[i]) i++;
+    if (i < length) continue;
     let count = 0;
     for (let at = value; isDigit(view[at]); at++) count = count * 10 + ((view[at] ?? 0) - 0x30);
     // nobody has so many; a counter must not become infinite by it
     if (!Number.isSafeInteger(count)) return false;
-    usage[field] = count;
+    if (field === "promptTokens") usage.promptTokens = count;
+    else if (field === "completionTokens") usage.completionTokens = count;
+    else usage.cachedTokens = count;
     return true;
   }
   return false;
