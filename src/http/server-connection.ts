@@ -1,6 +1,6 @@
 // One connection of a client: bytes in, requests out one at a time, answers back in order. It holds the time limits for
 // slow senders and readers. It must never answer a pipelined request before the one in front, and never drop the close of
-// a connection: the engine works for whoever still listens.
+// a connection: the engine works for whoever still listens. Long, since each of these depends on how far the others are.
 import type { Socket } from "node:net";
 import { LmstackError } from "../errors/catalogue.ts";
 import type { Clock } from "../clock.ts";
