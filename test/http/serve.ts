@@ -30,8 +30,8 @@ export interface Fixture {
 }
 
 /**
- * `/echo` answers with the body, `/whole` so with a message that may wait for others, `/cut` breaks off, `/own` at once without reading it, `/hold` never, `/big` with 64 MiB, `/endless` with
- * chunks without end.
+ * `/echo` answers with the body, `/whole` so with a message that may wait for others, `/own` at once without reading it,
+ * `/hold` never, `/big` with 64 MiB, `/endless` with chunks without end; `/cut` breaks off.
  */
 export async function serve(t: TestContext, serverTls: ServerTls | null = null): Promise<Fixture> {
   const clock = new ManualClock();
