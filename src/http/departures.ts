@@ -15,21 +15,16 @@ const most = 32;
 const aloneTurns = 4;
 /** and so many of them do before a turn is looked at again; if it brings one only, as many more. */
 const restMessages = 1024;
-/**
- * Where messages are gathered, one in so many leaves at once all the same. V8 drops optimised code when it first meets a branch
- * that it has never seen taken: the first quiet moment after a load would cost the code of the whole request path.
- */
-const atOnceEvery = 64;
 
 export class Departures {
   readonly #atEndOfTurn: (fn: () => void) => void;
   #waiting: Departing[] = [];
-  #planned = false;
-  /** Some have left before the end of this turn. */
-  #full = false;
+  /** How many were added in this turn: those that wait, and those that have left because they were too many. */
+  #ofTurn = 0;
+  /** Turns in a row that brought one message only. */
   #alone = 0;
+  /** So many messages leave at once before a turn is looked at again. */
   #resting = 0;
-  #asked = 0;
 
   /** @param atEndOfTurn calls a function once, behind all reads of this turn */
   constructor(atEndOfTurn: (fn: () => void) => void) {
@@ -38,31 +33,20 @@ export class Departures {
 
   /** To be asked once for each message. @returns false = it leaves at once */
   gathers(): boolean {
-    if (this.#resting === 0) {
-      if (++this.#asked < atOnceEvery) return true;
-      this.#asked = 0;
-      return false;
-    }
+    if (this.#resting === 0) return true;
     this.#resting--;
     return false;
   }
 
   add(departing: Departing): void {
     this.#waiting.push(departing);
-    if (!this.#planned) {
-      this.#planned = true;
-      this.#atEndOfTurn(this.#endTurn);
-    }
-    if (this.#waiting.length < most) return;
-    this.#full = true;
-    this.#leave();
+    if (++this.#ofTurn === 1) this.#atEndOfTurn(this.#endTurn);
+    if (this.#waiting.length === most) this.#leave();
   }
 
   readonly #endTurn = (): void => {
-    this.#planned = false;
-    const alone = this.#waiting.length === 1 && !this.#full;
-    this.#full = false;
-    this.#alone = alone ? this.#alone + 1 : 0;
+    this.#alone = this.#ofTurn === 1 ? this.#alone + 1 : 0;
+    this.#ofTurn = 0;
     if (this.#alone === aloneTurns) {
       this.#alone--;
       this.#resting = restMessages;
