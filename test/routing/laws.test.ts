@@ -123,6 +123,38 @@ test("roundrobin: two in a row never meet while there are two, though endpoints 
   );
 });
 
+test("roundrobin: whoever was chosen longest ago is next, in whatever lists and places endpoints come", () => {
+  const lists = fc.array(fc.uniqueArray(fc.nat(8), { minLength: 1, maxLength: 9 }), { minLength: 2, maxLength: 60 });
+  fc.assert(
+    fc.property(lists, fc.integer(), (present, seed) => {
+      const choose = createPolicy("roundrobin");
+      const random = seeded(seed);
+      const last = new Map<string, number>();
+      for (const [turn, list] of present.entries()) {
+        const candidates = list.map((i) => candidate({ id: `e${i}` }));
+        const id = idAt(candidates, choose(request(), candidates, random).index);
+        const turns = candidates.map((each) => last.get(each.id) ?? -1);
+        assert.equal(last.get(id) ?? -1, Math.min(...turns));
+        last.set(id, turn);
+      }
+    }),
+  );
+});
+
+test("roundrobin: an endpoint that has been gone while many others came is as good as new, after a few it is not", () => {
+  const firstAmongNew = (others: number, seed: number): string => {
+    const choose = createPolicy("roundrobin");
+    const random = seeded(seed);
+    for (let i = 0; i <= others; i++) choose(request(), [candidate({ id: `e${i}` })], random);
+    const both = [candidate({ id: "e0" }), candidate({ id: "new" })];
+    return idAt(both, choose(request(), both, random).index);
+  };
+  const chosen = (others: number): string[] =>
+    [...new Set(Array.from({ length: 32 }, (_, seed) => firstAmongNew(others, seed)))].toSorted();
+  assert.deepEqual(chosen(60), ["new"]);
+  assert.deepEqual(chosen(70), ["e0", "new"]);
+});
+
 test("roundrobin: each model has a turn of its own", () => {
   const choose = createPolicy("roundrobin");
   const random = seeded(1);
