@@ -129,7 +129,7 @@ export async function runLatency(options: LatencyOptions): Promise<LatencyResult
   const beganMs = performance.now();
   for (let sent = 0; sent < total; sent++) {
     const dueMs = beganMs + sent * stepMs;
-    for (let waitMs: number; (waitMs = dueMs - performance.now()) > 0;) await sleep(waitMs);
+    while (performance.now() < dueMs) await sleep(Math.max(0, dueMs - performance.now()));
     // A new order in each round: whoever is asked second within a late timer's batch must not always be the same.
     if (sent % urls.length === 0) shuffle(order, random);
     const which = order[sent % urls.length] ?? 0;
